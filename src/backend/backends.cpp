@@ -1,0 +1,64 @@
+// The list of backends, and the public functions: check -> plan -> backend.
+#include <new>
+
+#include "algo/check.h"
+#include "backend/backend.h"
+#include "cpu/cpu_plan.h"
+#include "flashfftconv/flashfftconv.h"
+
+namespace ffc {
+namespace {
+
+using MakePlan = Result<Plan> (*)(const Problem&, Device, PlanOptions);
+
+struct Backend {
+  DeviceKind kind;
+  MakePlan make_plan;
+};
+
+constexpr Backend kBackends[] = {
+    {DeviceKind::cpu, &cpu::make_plan},
+};
+
+}  // namespace
+
+const Problem& Plan::problem() const { return backend_->problem(); }
+Device Plan::device() const { return backend_->device(); }
+std::size_t Plan::workspace_bytes(Pass pass) const { return backend_->workspace_bytes(pass); }
+std::size_t Plan::spectrum_bytes() const { return backend_->spectrum_bytes(); }
+int Plan::workers() const { return backend_->workers(); }
+std::string Plan::describe() const { return backend_->describe(); }
+
+Result<Plan> make_plan(const Problem& problem, Device device, PlanOptions options) try {
+  if (Status s = check_problem(problem); !s) return s;
+  if (options.workers < 0)
+    return Status(StatusCode::invalid_argument,
+                  "workers is " + std::to_string(options.workers) + "; it must be at least 0");
+  for (const Backend& backend : kBackends)
+    if (backend.kind == device.kind) return backend.make_plan(problem, device, options);
+  return Status(StatusCode::unsupported, "device is CUDA " + std::to_string(device.index) +
+                                             "; this build has no CUDA engine, only the CPU's");
+} catch (const std::bad_alloc&) {
+  return Status(StatusCode::internal, "not enough memory for the tables of the plan");
+}
+
+Status forward(const Plan& plan, const ForwardArguments& arguments, const Execution& execution) {
+  if (Status s = check_forward(plan, arguments); !s) return s;
+  if (Status s = check_workspace("workspace", execution.workspace, plan.workspace_bytes(Pass::forward)); !s) return s;
+  return plan.backend().forward(arguments, execution);
+}
+
+Status backward(const Plan& plan, const BackwardArguments& arguments, const Execution& execution) {
+  if (Status s = check_backward(plan, arguments); !s) return s;
+  if (Status s = check_workspace("workspace", execution.workspace, plan.workspace_bytes(Pass::backward)); !s) return s;
+  return plan.backend().backward(arguments, execution);
+}
+
+Result<Filter> make_filter(const Plan& plan, const FilterArguments& arguments, const Execution& execution) {
+  if (Status s = check_filter(plan, arguments); !s) return s;
+  if (Status s = check_workspace("workspace", execution.workspace, plan.workspace_bytes(Pass::forward)); !s) return s;
+  if (Status s = plan.backend().prepare(arguments, execution); !s) return s;
+  return Filter(plan, arguments.storage.data);
+}
+
+}  // namespace ffc

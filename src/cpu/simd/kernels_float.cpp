@@ -1,0 +1,10 @@
+// The kernels that compute in float, once per instruction set.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "cpu/simd/kernels_float.cpp"
+#include "hwy/foreach_target.h"
+#include "cpu/simd/table-inl.h"
+
+#if HWY_ONCE
+#define FFC_COMPUTE_TYPE float
+#include "cpu/simd/targets.h"
+#endif

@@ -1,0 +1,262 @@
+// Rows in and out of the compute type: conversion, gates, skip and scaling, fused. float16 and bfloat16 are rounded to
+// nearest, ties to even, on every instruction set.
+#if defined(FFC_CPU_SIMD_ROWS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef FFC_CPU_SIMD_ROWS_INL_H_
+#undef FFC_CPU_SIMD_ROWS_INL_H_
+#else
+#define FFC_CPU_SIMD_ROWS_INL_H_
+#endif
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <type_traits>
+
+#include "cpu/simd/vector-inl.h"
+#include "flashfftconv/types.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace ffc::cpu {
+namespace HWY_NAMESPACE {
+
+// ---- one vector
+
+template <class D, typename Io>
+HWY_INLINE hn::Vec<D> load_as(D d, const Io* from) {
+  if constexpr (std::is_same_v<Io, hn::TFromD<D>>) return hn::LoadU(d, from);
+  else return hn::PromoteTo(d, hn::LoadU(hn::Rebind<Io, D>(), from));
+}
+
+// float -> bfloat16 bits in the low half: round to nearest even; a NaN stays one.
+template <class DU, class V>
+HWY_INLINE hn::Vec<DU> bfloat16_bits(DU du, V v) {
+  const auto bits = hn::BitCast(du, v);
+  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1u));
+  const auto rounded = hn::ShiftRight<16>(hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7fffu))));
+  const auto quiet = hn::Or(hn::ShiftRight<16>(bits), hn::Set(du, 0x40u));
+  return hn::IfThenElse(hn::RebindMask(du, hn::IsNaN(v)), quiet, rounded);
+}
+
+// float -> float16 bits in the low half, likewise; from 65520 on it is infinite.
+template <class D, class DU, class V>
+HWY_INLINE hn::Vec<DU> float16_bits(D d, DU du, V v) {
+  const auto bits = hn::BitCast(du, v);
+  const auto sign = hn::And(bits, hn::Set(du, 0x80000000u));
+  const auto size = hn::Xor(bits, sign);
+  // normal: rebias the exponent by 112, round at bit 13
+  const auto odd = hn::And(hn::ShiftRight<13>(size), hn::Set(du, 1u));
+  const auto normal = hn::ShiftRight<13>(hn::Add(hn::Sub(size, hn::Set(du, (112u << 23) - 0xfffu)), odd));
+  // subnormal: adding 1/2 leaves multiples of 2^-24 in the low bits, rounded by the addition
+  const auto half = hn::Set(d, 0.5f);
+  const auto subnormal = hn::Sub(hn::BitCast(du, hn::Add(hn::BitCast(d, size), half)), hn::BitCast(du, half));
+  auto out = hn::IfThenElse(hn::Lt(size, hn::Set(du, 113u << 23)), subnormal, normal);
+  out = hn::IfThenElse(hn::Gt(size, hn::Set(du, 0x477fefffu)), hn::Set(du, 0x7c00u), out);
+  out = hn::IfThenElse(hn::Gt(size, hn::Set(du, 0x7f800000u)), hn::Set(du, 0x7e00u), out);
+  return hn::Or(out, hn::ShiftRight<16>(sign));
+}
+
+template <class D, class V, typename Io>
+HWY_INLINE void store_as(D d, V v, Io* to) {
+  if constexpr (std::is_same_v<Io, hn::TFromD<D>>) {
+    hn::StoreU(v, d, to);
+  } else {
+    const hn::RebindToUnsigned<D> du;
+    const hn::Rebind<std::uint16_t, D> dh;
+    hn::Vec<decltype(du)> bits;
+    if constexpr (std::is_same_v<Io, hwy::float16_t>) bits = float16_bits(d, du, v);
+    else bits = bfloat16_bits(du, v);
+    hn::StoreU(hn::TruncateTo(dh, bits), dh, reinterpret_cast<std::uint16_t*>(to));
+  }
+}
+
+// The first `count` < Lanes(d) elements of a row's end.
+template <class D, typename Io>
+HWY_INLINE hn::Vec<D> load_some(D d, const Io* from, std::int64_t count) {
+  HWY_ALIGN Io buffer[kLanesOf<D>] = {};
+  std::memcpy(buffer, from, count * sizeof(Io));
+  return load_as(d, buffer);
+}
+template <class D, class V, typename Io>
+HWY_INLINE void store_some(D d, V v, Io* to, std::int64_t count) {
+  HWY_ALIGN Io buffer[kLanesOf<D>];
+  store_as(d, v, buffer);
+  std::memcpy(to, buffer, count * sizeof(Io));
+}
+template <class D, typename Io>
+HWY_INLINE hn::Vec<D> load_upto(D d, const Io* from, std::int64_t count) {
+  return count >= static_cast<std::int64_t>(hn::Lanes(d)) ? load_as(d, from) : load_some(d, from, count);
+}
+template <class D, class V, typename Io>
+HWY_INLINE void store_upto(D d, V v, Io* to, std::int64_t count) {
+  if (count >= static_cast<std::int64_t>(hn::Lanes(d))) store_as(d, v, to);
+  else store_some(d, v, to, count);
+}
+
+// ---- whole rows
+
+template <typename T>
+struct RowSize {
+  T largest;    // max |x|
+  bool finite;  // no sample is infinite or NaN
+};
+
+// Collects the size of a row while it passes.
+template <class D>
+class Measure {
+  using T = hn::TFromD<D>;
+
+ public:
+  explicit Measure(D d) : d_(d), largest_(hn::Zero(d)), check_(hn::Zero(d)) {}
+  HWY_INLINE void add(hn::Vec<D> v) {
+    largest_ = hn::Max(largest_, hn::Abs(v));
+    check_ = hn::MulAdd(v, hn::Zero(d_), check_);  // NaN once a sample is not finite
+  }
+  HWY_INLINE RowSize<T> size() const {
+    return {hn::GetLane(hn::MaxOfLanes(d_, largest_)), hn::GetLane(hn::SumOfLanes(d_, check_)) == 0};
+  }
+
+ private:
+  D d_;
+  hn::Vec<D> largest_, check_;
+};
+
+template <class D, typename T = hn::TFromD<D>>
+HWY_INLINE RowSize<T> measure_row(D d, const T* x, std::int64_t length) {
+  Measure<D> measure(d);
+  for (std::int64_t i = 0; i < length; i += hn::Lanes(d)) measure.add(load_upto(d, x + i, length - i));
+  return measure.size();
+}
+
+// x = u * gate (gate null: u) in the compute type.
+template <class D, typename Io, typename T = hn::TFromD<D>>
+HWY_NOINLINE RowSize<T> load_row(D d, const Io* u, const Io* gate, std::int64_t length, T* HWY_RESTRICT x) {
+  Measure<D> measure(d);
+  for (std::int64_t i = 0; i < length; i += hn::Lanes(d)) {
+    auto v = load_upto(d, u + i, length - i);
+    if (gate) v = hn::Mul(v, load_upto(d, gate + i, length - i));
+    measure.add(v);
+    store_upto(d, v, x + i, length - i);
+  }
+  return measure.size();
+}
+
+// A power of two apart from which numbers are of ordinary size; 0 where they are so already, unless `always`.
+template <typename T>
+HWY_INLINE int exponent_of(const RowSize<T>& size, bool always) {
+  if (!size.finite || size.largest == 0) return 0;
+  int exponent;
+  std::frexp(size.largest, &exponent);
+  exponent -= 3;  // largest in [4, 8) times 2^exponent
+  const int most = std::numeric_limits<T>::max_exponent - 4;
+  exponent = HWY_MAX(-most, HWY_MIN(most, exponent));
+  return always || exponent < -32 || exponent > 32 ? exponent : 0;
+}
+
+template <class D, typename T = hn::TFromD<D>>
+HWY_INLINE void scale_row(D d, int exponent, std::int64_t length, T* HWY_RESTRICT x) {
+  if (exponent == 0) return;
+  const auto factor = hn::Set(d, std::ldexp(T(1), -exponent));
+  for (std::int64_t i = 0; i < length; i += hn::Lanes(d))
+    store_upto(d, hn::Mul(load_upto(d, x + i, length - i), factor), x + i, length - i);
+}
+
+// value = sum * 2^exponent * weight + skip * x * 2^x_exponent
+template <typename T>
+struct Finish {
+  int exponent = 0;
+  T weight = 1;
+  T skip = 0;
+  const T* x = nullptr;  // null: no skip term
+  int x_exponent = 0;
+};
+
+// out = gate * value (gate null: value). The power of two is applied in two halves, each within range.
+template <class D, typename Io, typename T = hn::TFromD<D>>
+HWY_NOINLINE void finish_row(D d, const T* HWY_RESTRICT sum, const Finish<T>& f, const Io* gate, std::int64_t length,
+                             Io* out) {
+  const std::int64_t lanes = hn::Lanes(d);
+  const int half = f.exponent / 2;
+  const auto scale1 = hn::Set(d, std::ldexp(f.weight, half)), scale2 = hn::Set(d, std::ldexp(T(1), f.exponent - half));
+  const auto skip = hn::Set(d, f.skip), up = hn::Set(d, std::ldexp(T(1), f.x_exponent));
+  for (std::int64_t i = 0; i < length; i += lanes) {
+    const std::int64_t left = length - i;
+    auto v = hn::Mul(hn::Mul(load_upto(d, sum + i, left), scale1), scale2);
+    if (f.x) v = hn::MulAdd(skip, hn::Mul(load_upto(d, f.x + i, left), up), v);
+    if (gate) v = hn::Mul(v, load_upto(d, gate + i, left));
+    store_upto(d, v, out + i, left);
+  }
+}
+
+// sum of a[i] b[i]: in vectors over at most 4096 terms, in double beyond.
+template <class D, typename T = hn::TFromD<D>>
+HWY_INLINE double dot(D d, const T* a, const T* b, std::int64_t length) {
+  double total = 0;
+  for (std::int64_t start = 0; start < length; start += 4096) {
+    const std::int64_t end = HWY_MIN(length, start + 4096);
+    auto sum = hn::Zero(d);
+    for (std::int64_t i = start; i < end; i += hn::Lanes(d))
+      sum = hn::MulAdd(load_upto(d, a + i, end - i), load_upto(d, b + i, end - i), sum);
+    total += static_cast<double>(hn::GetLane(hn::SumOfLanes(d, sum)));
+  }
+  return total;
+}
+
+// ---- arrays of any type
+
+// Elements [0, count) into the compute type. Types of another width than the compute type's go through float.
+template <class D, typename T = hn::TFromD<D>>
+HWY_NOINLINE void read_array(D d, DType dtype, const void* from, std::int64_t count, T* to) {
+  if constexpr (std::is_same_v<T, float>) {
+    switch (dtype) {
+      case DType::f16: load_row(d, static_cast<const hwy::float16_t*>(from), static_cast<const hwy::float16_t*>(nullptr), count, to); return;
+      case DType::bf16: load_row(d, static_cast<const hwy::bfloat16_t*>(from), static_cast<const hwy::bfloat16_t*>(nullptr), count, to); return;
+      case DType::f32: std::memcpy(to, from, count * sizeof(float)); return;
+      case DType::f64: for (std::int64_t i = 0; i < count; ++i) to[i] = static_cast<float>(static_cast<const double*>(from)[i]); return;
+    }
+  } else {
+    if (dtype == DType::f64) {
+      std::memcpy(to, from, count * sizeof(double));
+      return;
+    }
+    const hn::ScalableTag<float> df;
+    constexpr std::int64_t kPiece = 256;
+    HWY_ALIGN float piece[kPiece];
+    for (std::int64_t i = 0; i < count; i += kPiece) {
+      const std::int64_t n = HWY_MIN(kPiece, count - i);
+      read_array(df, dtype, static_cast<const char*>(from) + i * size_of(dtype), n, piece);
+      for (std::int64_t j = 0; j < n; ++j) to[i + j] = piece[j];
+    }
+  }
+}
+
+template <class D, typename T = hn::TFromD<D>>
+HWY_NOINLINE void write_array(D d, const T* from, std::int64_t count, DType dtype, void* to) {
+  if constexpr (std::is_same_v<T, float>) {
+    const Finish<float> plain;
+    switch (dtype) {
+      case DType::f16: finish_row(d, from, plain, static_cast<const hwy::float16_t*>(nullptr), count, static_cast<hwy::float16_t*>(to)); return;
+      case DType::bf16: finish_row(d, from, plain, static_cast<const hwy::bfloat16_t*>(nullptr), count, static_cast<hwy::bfloat16_t*>(to)); return;
+      case DType::f32: std::memcpy(to, from, count * sizeof(float)); return;
+      case DType::f64: for (std::int64_t i = 0; i < count; ++i) static_cast<double*>(to)[i] = static_cast<double>(from[i]); return;
+    }
+  } else {
+    if (dtype == DType::f64) {
+      std::memcpy(to, from, count * sizeof(double));
+      return;
+    }
+    const hn::ScalableTag<float> df;
+    constexpr std::int64_t kPiece = 256;
+    HWY_ALIGN float piece[kPiece];
+    for (std::int64_t i = 0; i < count; i += kPiece) {
+      const std::int64_t n = HWY_MIN(kPiece, count - i);
+      for (std::int64_t j = 0; j < n; ++j) piece[j] = static_cast<float>(from[i + j]);
+      write_array(df, piece, n, dtype, static_cast<char*>(to) + i * size_of(dtype));
+    }
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace ffc::cpu
+HWY_AFTER_NAMESPACE();
+
+#endif

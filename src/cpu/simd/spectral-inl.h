@@ -1,0 +1,324 @@
+// Convolutions through the transform. Per row: load (gate, convert, scale) -> root -> down the tree -> product with the
+// filter's spectrum -> up the tree -> root -> finish (scale, skip, gate, convert).
+//
+//   right-angle  one real row as x + 0 i modulo z^M = i; the real part of the result is the convolution
+//   pairs        rows b and b + 1 as x1 + i x2 modulo z^M = 1; real and imaginary part are their convolutions. A row that is
+//                not finite would spoil its partner: it travels as zeros and is written as NaN.
+#if defined(FFC_CPU_SIMD_SPECTRAL_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef FFC_CPU_SIMD_SPECTRAL_INL_H_
+#undef FFC_CPU_SIMD_SPECTRAL_INL_H_
+#else
+#define FFC_CPU_SIMD_SPECTRAL_INL_H_
+#endif
+
+#include <algorithm>
+
+#include "cpu/kernels.h"
+#include "cpu/simd/taps-inl.h"
+#include "cpu/simd/transform-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace ffc::cpu {
+namespace HWY_NAMESPACE {
+
+// ---- products of spectra
+
+struct Nothing {
+  template <class D, class V, std::size_t kFields>
+  HWY_INLINE void operator()(D, std::int64_t, Complex<V> (&)[kFields]) const {}
+};
+
+// Z *= H, or conj(H): convolution and its adjoint.
+template <typename T, bool kConjugate>
+struct FilterProduct {
+  Field<const T> filter;
+  template <class D, class V>
+  HWY_INLINE void operator()(D d, std::int64_t at, Complex<V> (&z)[1]) const {
+    const Complex<V> h = load(d, filter, at);
+    z[0] = kConjugate ? multiply_conjugate(z[0], h) : multiply(z[0], h);
+  }
+};
+
+// Z = X, G: sums += weight G conj X;  X *= H;  G *= conj H.
+template <typename T>
+struct GradientProduct {
+  Field<const T> filter;
+  Field<T> sums;
+  T weight;
+  bool want_sums;
+  template <class D, class V>
+  HWY_INLINE void operator()(D d, std::int64_t at, Complex<V> (&z)[2]) const {
+    if (want_sums) {
+      const Complex<V> c = multiply_conjugate(z[1], z[0]);
+      const V w = hn::Set(d, weight);
+      const Complex<V> s = load(d, sums, at);
+      store(d, Complex<V>{hn::MulAdd(w, c.re, s.re), hn::MulAdd(w, c.im, s.im)}, sums, at);
+    }
+    const Complex<V> h = load(d, filter, at);
+    z[0] = multiply(z[0], h);
+    z[1] = multiply_conjugate(z[1], h);
+  }
+};
+
+template <class D, class Product, int kFields, typename T = hn::TFromD<D>>
+HWY_INLINE void descend(D d, const Tables<T>& tables, const Field<T> (&fields)[kFields], const Ways (&ways)[kFields],
+                        Product product) {
+  Descent<D, kFields, Product>(d, tables, fields, ways, product).run();
+}
+
+template <class D, typename T = hn::TFromD<D>>
+struct Spectral {
+  using ConstField = Field<const T>;
+
+  static Field<T> field(const Shape<T>& s, T* at) { return {at, at + array_size(s.points)}; }
+  static ConstField const_field(const Shape<T>& s, const T* at) { return {at, at + array_size(s.points)}; }
+  static T weight(const Shape<T>& s) { return T(1) / static_cast<T>(s.points); }  // the inverse's missing 1/M
+  static void zero_tail(const Shape<T>& s, T* x) { std::fill(x + s.problem.length, x + s.points, T(0)); }
+  static void root_forward(const Shape<T>& s, const T* re, const T* im, Field<T> out) {
+    with_root<RootDown>(s.tables->size.root, D(), s.tables->root.data(), s.points / s.tables->size.root, re, im, out);
+  }
+  static void root_inverse(const Shape<T>& s, Field<T> x, bool complex) {
+    with_root<RootUp>(s.tables->size.root, D(), s.tables->root.data(), s.points / s.tables->size.root, x, complex);
+  }
+
+  // ---- the filter: h[n] = t[n] - i t[n - M] of the fold, or the circular taps themselves; header: its exponent
+
+  static void prepare(const Shape<T>& s, const ConstTaps& k, const ConstTaps& k_rev, std::int64_t h, T* spectrum,
+                      T* scratch) {
+    const Problem& p = s.problem;
+    const Fold& f = s.fold;
+    const bool pairs = s.algorithm == Algorithm::pairs, folded = !pairs && f.has_negative();
+    T* re = scratch;
+    T* im = scratch + array_size(s.points);
+    std::fill(re, re + s.points, T(0));
+    read_taps(p, k, h, 0, pairs ? p.filter : f.positive, re);
+    if (folded) fold_negative(s, f.from_reverse ? k_rev : k, h, re, im, spectrum + kHeader);
+    int exponent = 0;
+    scale_filter(s, re, folded ? im : nullptr, exponent);
+    spectrum[0] = static_cast<T>(exponent);
+    const Field<T> out = field(s, spectrum + kHeader);
+    root_forward(s, re, folded ? im : nullptr, out);
+    descend(D(), *s.tables, {out}, {kDown}, Nothing());
+  }
+
+  // im[M + lag] = -t[lag] for lag < 0; lag 0 (H3's convention) joins t[0].
+  static void fold_negative(const Shape<T>& s, const ConstTaps& source, std::int64_t h, T* re, T* im, T* scratch) {
+    const Fold& f = s.fold;
+    const std::int64_t count = f.negative_hi - f.negative_lo + 1;
+    const std::int64_t first = std::min(f.negative_index(f.negative_lo), f.negative_index(f.negative_hi));
+    read_taps(s.problem, source, h, first, count, scratch);
+    std::fill(im, im + s.points, T(0));
+    for (std::int64_t lag = f.negative_lo; lag <= f.negative_hi; ++lag) {
+      const T tap = scratch[f.negative_index(lag) - first];
+      if (lag == 0) re[0] += tap;
+      else im[s.points + lag] = -tap;
+    }
+  }
+
+  static void scale_filter(const Shape<T>& s, T* re, T* im, int& exponent) {
+    const D d;
+    RowSize<T> size = measure_row(d, re, s.points);
+    if (im) {
+      const RowSize<T> other = measure_row(d, im, s.points);
+      size = {std::max(size.largest, other.largest), size.finite && other.finite};
+    }
+    exponent = exponent_of(size, false);
+    scale_row(d, exponent, s.points, re);
+    if (im) scale_row(d, exponent, s.points, im);
+  }
+
+  // ---- rows
+
+  // One or two rows of x = gate u, scaled; the second of a pair may be missing.
+  struct Loaded {
+    T* rows[2] = {nullptr, nullptr};
+    int exponents[2] = {0, 0};
+    bool finite[2] = {true, true};
+  };
+
+  template <typename Io>
+  static Loaded load_rows(const Shape<T>& s, const ConstRows& u, const ConstRows& gate, std::int64_t b, int count,
+                          std::int64_t h, T* scratch) {
+    const D d;
+    const bool pairs = s.algorithm == Algorithm::pairs;
+    Loaded x;
+    for (int i = 0; i < (pairs ? 2 : 1); ++i) {
+      T* to = x.rows[i] = scratch + i * array_size(s.points);
+      if (i >= count) {
+        std::fill(to, to + s.points, T(0));
+        continue;
+      }
+      const RowSize<T> size = load_row(d, row<Io>(u, b + i, h), row<Io>(gate, b + i, h), s.problem.length, to);
+      x.finite[i] = size.finite;
+      x.exponents[i] = exponent_of(size, pairs);
+      zero_tail(s, to);
+    }
+    return x;
+  }
+
+  static void scale_rows(const Shape<T>& s, Loaded& x) {
+    for (int i = 0; i < 2 && x.rows[i]; ++i) {
+      if (s.algorithm == Algorithm::pairs && !x.finite[i]) std::fill(x.rows[i], x.rows[i] + s.points, T(0));
+      scale_row(D(), x.exponents[i], s.problem.length, x.rows[i]);
+    }
+  }
+
+  // Row i of a result field: its real or imaginary part; NaN where the input was not finite.
+  static const T* result(const Shape<T>& s, Field<T> z, const Loaded& x, int i) {
+    T* out = i == 0 ? z.re : z.im;
+    if (s.algorithm == Algorithm::pairs && !x.finite[i])
+      std::fill(out, out + s.problem.length, std::numeric_limits<T>::quiet_NaN());
+    return out;
+  }
+
+  static Finish<T> finish_of(const Shape<T>& s, const T* spectrum, const Loaded& x, int i, const void* skip,
+                             std::int64_t h) {
+    Finish<T> f;
+    f.exponent = x.exponents[i] + static_cast<int>(spectrum[0]);
+    f.weight = weight(s);
+    if (skip) f.skip = static_cast<const T*>(skip)[h], f.x = x.rows[i], f.x_exponent = x.exponents[i];
+    return f;
+  }
+
+  template <typename Io>
+  static void forward(const Shape<T>& s, const ForwardArguments& a, std::int64_t h, std::int64_t begin, std::int64_t end,
+                      const T* spectrum, T* scratch) {
+    const D d;
+    const bool pairs = s.algorithm == Algorithm::pairs;
+    const ConstField filter = const_field(s, spectrum + kHeader);
+    const Field<T> z = field(s, scratch + 2 * array_size(s.points));
+    for (std::int64_t b = begin; b < end; b += pairs ? 2 : 1) {
+      const int count = pairs && b + 1 < end ? 2 : 1;
+      Loaded x = load_rows<Io>(s, a.u, a.pregate, b, count, h, scratch);
+      scale_rows(s, x);
+      root_forward(s, x.rows[0], x.rows[1], z);
+      descend(d, *s.tables, {z}, {kDownUp}, FilterProduct<T, false>{filter});
+      root_inverse(s, z, pairs);
+      for (int i = 0; i < count; ++i)
+        finish_row(d, result(s, z, x, i), finish_of(s, spectrum, x, i, a.skip, h), row<Io>(a.postgate, b + i, h),
+                   s.problem.length, row<Io>(a.y, b + i, h));
+    }
+  }
+
+  // ---- backward
+
+  struct Wanted {
+    bool rows, taps, postgate;  // dx; dk or dk_rev; dpostgate
+    explicit Wanted(const BackwardArguments& a)
+        : rows(a.du.data || a.dpregate.data), taps(a.dk.data || a.dk_rev.data), postgate(a.dpostgate.data) {}
+  };
+
+  template <typename Io>
+  static void backward(const Shape<T>& s, const BackwardArguments& a, std::int64_t h, std::int64_t begin,
+                       std::int64_t end, const T* spectrum, T* sums, T* scratch) {
+    std::fill(sums, sums + s.sums_size, T(0));
+    const int step = s.algorithm == Algorithm::pairs ? 2 : 1;
+    for (std::int64_t b = begin; b < end; b += step) {
+      const int count = static_cast<int>(std::min<std::int64_t>(step, end - b));
+      backward_rows<Io>(s, a, h, b, count, spectrum, sums, scratch);
+    }
+  }
+
+  // Rows b .. b + count - 1, at most a pair.
+  template <typename Io>
+  static void backward_rows(const Shape<T>& s, const BackwardArguments& a, std::int64_t h, std::int64_t b, int count,
+                            const T* spectrum, T* sums, T* scratch) {
+    const std::int64_t size = array_size(s.points);
+    const Wanted want(a);
+    Loaded x = load_rows<Io>(s, a.u, a.pregate, b, count, h, scratch);
+    Loaded g = load_rows<Io>(s, a.dy, a.postgate, b, count, h, scratch + 2 * size);
+    if (want.taps && !share_exponents(x, g, count)) {
+      // A partner of another magnitude: in one sum they would share a scale, so each goes alone.
+      for (int i = 0; i < count; ++i) backward_rows<Io>(s, a, h, b + i, 1, spectrum, sums, scratch);
+      return;
+    }
+    if (a.dskip)
+      for (int i = 0; i < count; ++i)
+        *reinterpret_cast<double*>(sums) += dot(D(), g.rows[i], x.rows[i], s.problem.length);
+    if (want.taps && s.algorithm == Algorithm::pairs)
+      for (int i = 0; i < count; ++i)
+        if (!x.finite[i] || !g.finite[i]) sums[kHeader] = std::numeric_limits<T>::quiet_NaN();
+    scale_rows(s, x);
+    scale_rows(s, g);
+
+    const Field<T> zx = field(s, scratch + 4 * size), zg = field(s, scratch + 6 * size);
+    multiply_spectra(s, want, x, g, zx, zg, spectrum, sums);
+    for (int i = 0; i < count; ++i) {
+      if (want.rows) {
+        const T* dx = result(s, zg, g, i);
+        const Finish<T> f = finish_of(s, spectrum, g, i, a.skip, h);
+        if (a.du.data) finish_row(D(), dx, f, row<Io>(a.pregate, b + i, h), s.problem.length, row<Io>(a.du, b + i, h));
+        if (a.dpregate.data)
+          finish_row(D(), dx, f, row<Io>(a.u, b + i, h), s.problem.length, row<Io>(a.dpregate, b + i, h));
+      }
+      if (want.postgate)
+        finish_row(D(), result(s, zx, x, i), finish_of(s, spectrum, x, i, a.skip, h), row<Io>(a.dy, b + i, h),
+                   s.problem.length, row<Io>(a.dpostgate, b + i, h));
+    }
+  }
+
+  // The gradient of the taps sums conj(X) G over a pair: both products must carry one power of two. Exponents one apart
+  // are made equal, at the price of one bit of the smaller row.
+  static bool share_exponents(Loaded& x, Loaded& g, int count) {
+    if (count < 2) return true;
+    for (Loaded* rows : {&x, &g}) {
+      int& a = rows->exponents[0];
+      int& b = rows->exponents[1];
+      if (a - b > 1 || b - a > 1) return false;
+      a = b = std::max(a, b);
+    }
+    return true;
+  }
+
+  // zx = X H, zg = G conj(H), back in time; sums += G conj(X). Only what is wanted.
+  static void multiply_spectra(const Shape<T>& s, const Wanted& want, const Loaded& x, const Loaded& g, Field<T> zx,
+                               Field<T> zg, const T* spectrum, T* sums) {
+    const D d;
+    const bool pairs = s.algorithm == Algorithm::pairs;
+    const ConstField filter = const_field(s, spectrum + kHeader);
+    const bool need_x = want.taps || want.postgate, need_g = want.taps || want.rows;
+    if (need_x) root_forward(s, x.rows[0], x.rows[1], zx);
+    if (need_g) root_forward(s, g.rows[0], g.rows[1], zg);
+    if (need_x && need_g) {
+      const GradientProduct<T> product{filter, field(s, sums + kHeader),
+                                       std::ldexp(T(1), x.exponents[0] + g.exponents[0]), want.taps};
+      descend(d, *s.tables, {zx, zg}, {want.postgate ? kDownUp : kDown, want.rows ? kDownUp : kDown}, product);
+    } else if (need_x) {
+      descend(d, *s.tables, {zx}, {kDownUp}, FilterProduct<T, false>{filter});
+    } else if (need_g) {
+      descend(d, *s.tables, {zg}, {kDownUp}, FilterProduct<T, true>{filter});
+    }
+    if (want.postgate) root_inverse(s, zx, pairs);
+    if (want.rows) root_inverse(s, zg, pairs);
+  }
+
+  static void finish(const Shape<T>& s, const BackwardArguments& a, std::int64_t h, T* sums, std::int64_t slices) {
+    const D d;
+    const Wanted want(a);
+    double* dskip = reinterpret_cast<double*>(sums);
+    const Field<T> c = field(s, sums + kHeader);
+    for (std::int64_t slice = 1; slice < slices; ++slice) {
+      T* more = sums + slice * s.sums_size;
+      *dskip += *reinterpret_cast<const double*>(more);
+      if (want.taps)
+        for (std::int64_t i = 0; i < 2 * array_size(s.points); ++i) c.re[i] += more[kHeader + i];
+    }
+    if (want.taps) {
+      descend(d, *s.tables, {c}, {kUp}, Nothing());
+      root_inverse(s, c, s.fold.has_negative());
+    }
+    const T w = weight(s);
+    if (s.algorithm == Algorithm::pairs) {
+      if (a.dskip) static_cast<T*>(a.dskip)[h] = static_cast<T>(*dskip);
+      if (a.dk.data) write_taps<T>(s.problem, a.dk, h, s.problem.filter, [&](std::int64_t j) { return w * c.re[j]; });
+      return;
+    }
+    write_gradients(s, a, h, *dskip, [&](std::int64_t lag) { return lag >= 0 ? w * c.re[lag] : -w * c.im[s.points + lag]; });
+  }
+};
+
+}  // namespace HWY_NAMESPACE
+}  // namespace ffc::cpu
+HWY_AFTER_NAMESPACE();
+
+#endif

@@ -1,0 +1,300 @@
+// The transform of tables.h on vectors: root, radix-4 levels, and the stages inside vectors with the product between.
+//
+//   forward   x(z) mod z^M = e(shift)  ->  its value at every root, in the order of the tree's leaves
+//   inverse   M times the inverse, the same way back
+// A block that fits the first cache goes down, through the product and up again before the next one is touched.
+#if defined(FFC_CPU_SIMD_TRANSFORM_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef FFC_CPU_SIMD_TRANSFORM_INL_H_
+#undef FFC_CPU_SIMD_TRANSFORM_INL_H_
+#else
+#define FFC_CPU_SIMD_TRANSFORM_INL_H_
+#endif
+
+#include "cpu/simd/vector-inl.h"
+#include "cpu/tables.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace ffc::cpu {
+namespace HWY_NAMESPACE {
+
+// Which ways a field goes.
+enum Ways { kDown = 1, kUp = 2, kDownUp = 3 };
+
+// ---- root: x = sum over its R parts, a dense R x R matrix; e[c][j] = e(j (shift + c) / R)
+
+template <int R, bool kComplex, class D, typename T = hn::TFromD<D>>
+HWY_NOINLINE void root_down(D d, const T* matrix, std::int64_t part, const T* HWY_RESTRICT re, const T* HWY_RESTRICT im,
+                            Field<T> out) {
+  using V = hn::Vec<D>;
+  for (std::int64_t i = 0; i < part; i += hn::Lanes(d)) {
+    V a[R], b[R];
+    for (int j = 0; j < R; ++j) {
+      a[j] = hn::Load(d, re + j * part + i);
+      if constexpr (kComplex) b[j] = hn::Load(d, im + j * part + i);
+    }
+    for (int c = 0; c < R; ++c) {
+      V x = a[0], y = kComplex ? b[0] : hn::Zero(d);
+      for (int j = 1; j < R; ++j) {
+        const Complex<V> w = broadcast(d, matrix + 2 * (c * R + j));
+        x = hn::MulAdd(w.re, a[j], x);
+        y = hn::MulAdd(w.im, a[j], y);
+        if constexpr (kComplex) {
+          x = hn::NegMulAdd(w.im, b[j], x);
+          y = hn::MulAdd(w.re, b[j], y);
+        }
+      }
+      store(d, Complex<V>{x, y}, out, c * part + i);
+    }
+  }
+}
+
+// In place; the imaginary part only if asked for (otherwise `x.im` is left as it is).
+template <int R, bool kComplex, class D, typename T = hn::TFromD<D>>
+HWY_NOINLINE void root_up(D d, const T* matrix, std::int64_t part, Field<T> x) {
+  using V = hn::Vec<D>;
+  for (std::int64_t i = 0; i < part; i += hn::Lanes(d)) {
+    Complex<V> a[R];
+    for (int c = 0; c < R; ++c) a[c] = load(d, x, c * part + i);
+    for (int j = 0; j < R; ++j) {
+      V re = a[0].re, im = a[0].im;
+      if (j == 0) {
+        for (int c = 1; c < R; ++c) {
+          re = hn::Add(re, a[c].re);
+          if constexpr (kComplex) im = hn::Add(im, a[c].im);
+        }
+      } else {
+        const Complex<V> first = broadcast(d, matrix + 2 * j);
+        re = hn::MulAdd(first.im, a[0].im, hn::Mul(first.re, a[0].re));
+        if constexpr (kComplex) im = hn::MulSub(first.re, a[0].im, hn::Mul(first.im, a[0].re));
+        for (int c = 1; c < R; ++c) {
+          const Complex<V> w = broadcast(d, matrix + 2 * (c * R + j));
+          re = hn::MulAdd(w.im, a[c].im, hn::MulAdd(w.re, a[c].re, re));
+          if constexpr (kComplex) im = hn::NegMulAdd(w.im, a[c].re, hn::MulAdd(w.re, a[c].im, im));
+        }
+      }
+      hn::Store(re, d, x.re + j * part + i);
+      if constexpr (kComplex) hn::Store(im, d, x.im + j * part + i);
+    }
+  }
+}
+
+// Calls Call<R>::run(arguments ...) for the root of the table.
+template <template <int> class Call, typename... Arguments>
+HWY_INLINE void with_root(int root, Arguments... arguments) {
+  switch (root) {
+    case 3: Call<3>::run(arguments...); break;
+    case 4: Call<4>::run(arguments...); break;
+    case 5: Call<5>::run(arguments...); break;
+    case 6: Call<6>::run(arguments...); break;
+    case 7: Call<7>::run(arguments...); break;
+    case 8: Call<8>::run(arguments...); break;
+  }
+}
+template <int R>
+struct RootDown {
+  template <class D, typename T>
+  static HWY_INLINE void run(D d, const T* matrix, std::int64_t part, const T* re, const T* im, Field<T> out) {
+    if (im) root_down<R, true>(d, matrix, part, re, im, out);
+    else root_down<R, false>(d, matrix, part, re, im, out);
+  }
+};
+template <int R>
+struct RootUp {
+  template <class D, typename T>
+  static HWY_INLINE void run(D d, const T* matrix, std::int64_t part, Field<T> x, bool complex) {
+    if (complex) root_up<R, true>(d, matrix, part, x);
+    else root_up<R, false>(d, matrix, part, x);
+  }
+};
+
+// ---- radix-4 levels: `nodes` nodes of `size` points, one after another
+
+template <class D, typename T = hn::TFromD<D>>
+HWY_NOINLINE void level_down(D d, Field<T> x, std::int64_t size, std::int64_t nodes, const T* HWY_RESTRICT w) {
+  const std::int64_t q = size / 4;
+  const auto two = hn::Set(d, T(2));
+  for (std::int64_t node = 0; node < nodes; ++node, w += 4, x = x + size) {
+    const auto w1 = broadcast(d, w), w2 = broadcast(d, w + 2);
+    for (std::int64_t i = 0; i < q; i += hn::Lanes(d)) {
+      auto a = load(d, x, i), b = load(d, x, q + i), c = load(d, x, 2 * q + i), e = load(d, x, 3 * q + i);
+      split4(a, b, c, e, w1, w2, two);
+      store(d, a, x, i), store(d, b, x, q + i), store(d, c, x, 2 * q + i), store(d, e, x, 3 * q + i);
+    }
+  }
+}
+
+template <class D, typename T = hn::TFromD<D>>
+HWY_NOINLINE void level_up(D d, Field<T> x, std::int64_t size, std::int64_t nodes, const T* HWY_RESTRICT w) {
+  const std::int64_t q = size / 4;
+  for (std::int64_t node = 0; node < nodes; ++node, w += 4, x = x + size) {
+    const auto w1 = broadcast(d, w), w2 = broadcast(d, w + 2);
+    for (std::int64_t i = 0; i < q; i += hn::Lanes(d)) {
+      auto a = load(d, x, i), b = load(d, x, q + i), c = load(d, x, 2 * q + i), e = load(d, x, 3 * q + i);
+      join4(a, b, c, e, w1, w2);
+      store(d, a, x, i), store(d, b, x, q + i), store(d, c, x, 2 * q + i), store(d, e, x, 3 * q + i);
+    }
+  }
+}
+
+// ---- inside vectors: a group is `lanes` blocks of `lanes` points, transposed so that a lane is a block
+
+// The first of the two stages, of radix lanes / 4: vectors r * last + j, r < first.
+template <class D, typename T = hn::TFromD<D>>
+HWY_INLINE void first_stage_down(D d, Field<T> x, const T* w) {
+  constexpr int kLanes = kLanesOf<D>, kLast = HWY_MIN(kLanes, 4), kFirst = kLanes / kLast;
+  const auto two = hn::Set(d, T(2));
+  for (int j = 0; kFirst > 1 && j < kLast; ++j) {
+    const Field<T> v = x + j * kLanes;
+    constexpr int kStep = kLast * kLanes;
+    const auto w1 = load(d, Field<const T>{w, w + kLanes}, 0);
+    if constexpr (kFirst == 4) {
+      const auto w2 = load(d, Field<const T>{w + 2 * kLanes, w + 3 * kLanes}, 0);
+      auto a = load(d, v, 0), b = load(d, v, kStep), c = load(d, v, 2 * kStep), e = load(d, v, 3 * kStep);
+      split4(a, b, c, e, w1, w2, two);
+      store(d, a, v, 0), store(d, b, v, kStep), store(d, c, v, 2 * kStep), store(d, e, v, 3 * kStep);
+    } else {
+      auto a = load(d, v, 0), b = load(d, v, kStep);
+      split(a, b, w1, two);
+      store(d, a, v, 0), store(d, b, v, kStep);
+    }
+  }
+}
+
+template <class D, typename T = hn::TFromD<D>>
+HWY_INLINE void first_stage_up(D d, Field<T> x, const T* w) {
+  constexpr int kLanes = kLanesOf<D>, kLast = HWY_MIN(kLanes, 4), kFirst = kLanes / kLast;
+  for (int j = 0; kFirst > 1 && j < kLast; ++j) {
+    const Field<T> v = x + j * kLanes;
+    constexpr int kStep = kLast * kLanes;
+    const auto w1 = load(d, Field<const T>{w, w + kLanes}, 0);
+    if constexpr (kFirst == 4) {
+      const auto w2 = load(d, Field<const T>{w + 2 * kLanes, w + 3 * kLanes}, 0);
+      auto a = load(d, v, 0), b = load(d, v, kStep), c = load(d, v, 2 * kStep), e = load(d, v, 3 * kStep);
+      join4(a, b, c, e, w1, w2);
+      store(d, a, v, 0), store(d, b, v, kStep), store(d, c, v, 2 * kStep), store(d, e, v, 3 * kStep);
+    } else {
+      auto a = load(d, v, 0), b = load(d, v, kStep);
+      join(a, b, w1);
+      store(d, a, v, 0), store(d, b, v, kStep);
+    }
+  }
+}
+
+// The product of spectra, given to Descent as the leaf of the tree: for each vector at `at`, it gets the fields' values there
+// and may change them.
+//   struct Product { void operator()(D d, std::int64_t at, Complex<V> (&values)[kFields]) const; };
+
+// What goes down and up the tree together.
+template <class D, int kFields, class Product>
+class Descent {
+  using T = hn::TFromD<D>;
+  using V = hn::Vec<D>;
+  static constexpr int kLanes = kLanesOf<D>, kLast = HWY_MIN(kLanes, 4), kFirst = kLanes / kLast;
+  static constexpr std::int64_t kGroup = std::int64_t{kLanes} * kLanes;
+  // Half of a first cache of 32 KiB for the data, the rest for spectra and twiddles.
+  static constexpr std::int64_t kBlockPoints = 32768 / (2 * sizeof(T) * kFields);
+
+ public:
+  Descent(D d, const Tables<T>& tables, const Field<T> (&fields)[kFields], const Ways (&ways)[kFields], Product product)
+      : d_(d), tables_(tables), product_(product) {
+    for (int f = 0; f < kFields; ++f) fields_[f] = fields[f], ways_[f] = ways[f];
+  }
+
+  // From below the root to the leaves and back.
+  HWY_NOINLINE void run() { visit(0, 0, tables_.size.root, tables_.size.points / tables_.size.root); }
+
+ private:
+  void visit(int level, std::int64_t node, std::int64_t count, std::int64_t size) {
+    if (level == tables_.size.levels || count * size <= kBlockPoints) return block(level, node, count, size);
+    for (std::int64_t n = node; n < node + count; ++n) {
+      down(level, n, 1, size);
+      visit(level + 1, 4 * n, 4, size / 4);
+      up(level, n, 1, size);
+    }
+  }
+
+  void block(int level, std::int64_t node, std::int64_t count, std::int64_t size) {
+    const int bottom = tables_.size.levels;
+    std::int64_t n = node, c = count, s = size;
+    for (int l = level; l < bottom; ++l, n *= 4, c *= 4, s /= 4) down(l, n, c, s);
+    for (std::int64_t at = node * size; at < (node + count) * size; at += kGroup) group(at);
+    for (int l = bottom; l-- > level;) {
+      n /= 4, c /= 4, s *= 4;
+      up(l, n, c, s);
+    }
+  }
+
+  HWY_INLINE void down(int level, std::int64_t node, std::int64_t count, std::int64_t size) {
+    for (int f = 0; f < kFields; ++f)
+      if (ways_[f] & kDown) level_down(d_, fields_[f] + node * size, size, count, &tables_.levels[level][4 * node]);
+  }
+  HWY_INLINE void up(int level, std::int64_t node, std::int64_t count, std::int64_t size) {
+    for (int f = 0; f < kFields; ++f)
+      if (ways_[f] & kUp) level_up(d_, fields_[f] + node * size, size, count, &tables_.levels[level][4 * node]);
+  }
+
+  HWY_INLINE void group(std::int64_t at) {
+    const T* w = &tables_.lane[at / kLanes * tables_.lane_vectors()];
+    for (int f = 0; f < kFields; ++f)
+      if (ways_[f] & kDown) {
+        transpose(d_, fields_[f].re + at);
+        transpose(d_, fields_[f].im + at);
+        first_stage_down(d_, fields_[f] + at, w);
+      }
+    last_stage(at, w + Tables<T>::stage_vectors(kFirst) * kLanes);
+    for (int f = 0; f < kFields; ++f)
+      if (ways_[f] & kUp) {
+        first_stage_up(d_, fields_[f] + at, w);
+        transpose(d_, fields_[f].re + at);
+        transpose(d_, fields_[f].im + at);
+      }
+  }
+
+  // The last stage down, the product, and the last stage up, in registers.
+  HWY_INLINE void last_stage(std::int64_t at, const T* w) {
+    const V two = hn::Set(d_, T(2));
+    Complex<V> base1{two, two}, base2 = base1;  // without a stage, anything
+    if constexpr (kLast > 1) base1 = load(d_, Field<const T>{w, w + kLanes}, 0);
+    if constexpr (kLast == 4) base2 = load(d_, Field<const T>{w + 2 * kLanes, w + 3 * kLanes}, 0);
+    for (int child = 0; child < kFirst; ++child, at += kLast * kLanes) {
+      Complex<V> w1 = base1, w2 = base2;
+      if (child > 0) {
+        w1 = multiply(base1, broadcast(d_, &tables_.child[4 * child]));
+        w2 = multiply(base2, broadcast(d_, &tables_.child[4 * child + 2]));
+      }
+      Complex<V> x[kFields][kLast];
+      for (int f = 0; f < kFields; ++f) {
+        for (int j = 0; j < kLast; ++j) x[f][j] = load(d_, fields_[f], at + j * kLanes);
+        if (ways_[f] & kDown) {
+          if constexpr (kLast == 4) split4(x[f][0], x[f][1], x[f][2], x[f][3], w1, w2, two);
+          else if constexpr (kLast == 2) split(x[f][0], x[f][1], w1, two);
+        }
+      }
+      for (int j = 0; j < kLast; ++j) {
+        Complex<V> values[kFields];
+        for (int f = 0; f < kFields; ++f) values[f] = x[f][j];
+        product_(d_, at + j * kLanes, values);
+        for (int f = 0; f < kFields; ++f) x[f][j] = values[f];
+      }
+      for (int f = 0; f < kFields; ++f) {
+        if (ways_[f] & kUp) {
+          if constexpr (kLast == 4) join4(x[f][0], x[f][1], x[f][2], x[f][3], w1, w2);
+          else if constexpr (kLast == 2) join(x[f][0], x[f][1], w1);
+        }
+        for (int j = 0; j < kLast; ++j) store(d_, x[f][j], fields_[f], at + j * kLanes);
+      }
+    }
+  }
+
+  D d_;
+  const Tables<T>& tables_;
+  Field<T> fields_[kFields];
+  Ways ways_[kFields];
+  Product product_;
+};
+
+}  // namespace HWY_NAMESPACE
+}  // namespace ffc::cpu
+HWY_AFTER_NAMESPACE();
+
+#endif

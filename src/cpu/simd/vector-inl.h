@@ -1,0 +1,132 @@
+// Complex vectors and the butterflies on them, for the instruction set being compiled.
+#if defined(FFC_CPU_SIMD_VECTOR_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef FFC_CPU_SIMD_VECTOR_INL_H_
+#undef FFC_CPU_SIMD_VECTOR_INL_H_
+#else
+#define FFC_CPU_SIMD_VECTOR_INL_H_
+#endif
+
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace ffc::cpu {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+template <class D>
+inline constexpr int kLanesOf = static_cast<int>(hn::MaxLanes(D()));
+
+// Two arrays of real and imaginary parts.
+template <typename T>
+struct Field {
+  T* HWY_RESTRICT re;
+  T* HWY_RESTRICT im;
+  Field operator+(std::int64_t offset) const { return {re + offset, im + offset}; }
+};
+
+template <class V>
+struct Complex {
+  V re, im;
+};
+
+template <class D, typename T = hn::TFromD<D>>
+HWY_INLINE Complex<hn::Vec<D>> load(D d, const Field<T>& x, std::int64_t at) {
+  return {hn::Load(d, x.re + at), hn::Load(d, x.im + at)};
+}
+template <class D, class V, typename T = hn::TFromD<D>>
+HWY_INLINE void store(D d, const Complex<V>& v, const Field<T>& x, std::int64_t at) {
+  hn::Store(v.re, d, x.re + at);
+  hn::Store(v.im, d, x.im + at);
+}
+template <class D, typename T = hn::TFromD<D>>
+HWY_INLINE Complex<hn::Vec<D>> broadcast(D d, const T* pair) {
+  return {hn::Set(d, pair[0]), hn::Set(d, pair[1])};
+}
+
+// a b
+template <class V>
+HWY_INLINE Complex<V> multiply(const Complex<V>& a, const Complex<V>& b) {
+  return {hn::NegMulAdd(a.im, b.im, hn::Mul(a.re, b.re)), hn::MulAdd(a.re, b.im, hn::Mul(a.im, b.re))};
+}
+// a conj(b)
+template <class V>
+HWY_INLINE Complex<V> multiply_conjugate(const Complex<V>& a, const Complex<V>& b) {
+  return {hn::MulAdd(a.im, b.im, hn::Mul(a.re, b.re)), hn::MulSub(a.im, b.re, hn::Mul(a.re, b.im))};
+}
+
+// (a, b) -> (a + w b, a - w b): z^(m/2) = w and -w. The second is 2 a minus the first: six operations in all.
+template <class V>
+HWY_INLINE void split(Complex<V>& a, Complex<V>& b, const Complex<V>& w, V two) {
+  const V re = hn::NegMulAdd(w.im, b.im, hn::MulAdd(w.re, b.re, a.re));
+  const V im = hn::MulAdd(w.im, b.re, hn::MulAdd(w.re, b.im, a.im));
+  b = {hn::MulSub(two, a.re, re), hn::MulSub(two, a.im, im)};
+  a = {re, im};
+}
+// (a, b) -> (a + i w b, a - i w b)
+template <class V>
+HWY_INLINE void split_turned(Complex<V>& a, Complex<V>& b, const Complex<V>& w, V two) {
+  const V re = hn::NegMulAdd(w.im, b.re, hn::NegMulAdd(w.re, b.im, a.re));
+  const V im = hn::NegMulAdd(w.im, b.im, hn::MulAdd(w.re, b.re, a.im));
+  b = {hn::MulSub(two, a.re, re), hn::MulSub(two, a.im, im)};
+  a = {re, im};
+}
+// Twice the inverse of split: (a, b) -> (a + b, conj(w) (a - b))
+template <class V>
+HWY_INLINE void join(Complex<V>& a, Complex<V>& b, const Complex<V>& w) {
+  const Complex<V> d = {hn::Sub(a.re, b.re), hn::Sub(a.im, b.im)};
+  a = {hn::Add(a.re, b.re), hn::Add(a.im, b.im)};
+  b = multiply_conjugate(d, w);
+}
+// Twice the inverse of split_turned: b becomes -i conj(w) (a - b)
+template <class V>
+HWY_INLINE void join_turned(Complex<V>& a, Complex<V>& b, const Complex<V>& w) {
+  const Complex<V> d = {hn::Sub(a.re, b.re), hn::Sub(a.im, b.im)};
+  a = {hn::Add(a.re, b.re), hn::Add(a.im, b.im)};
+  b = {hn::NegMulAdd(d.re, w.im, hn::Mul(d.im, w.re)), hn::Neg(hn::MulAdd(d.im, w.im, hn::Mul(d.re, w.re)))};
+}
+
+// A radix-4 node: two binary splits. w1 = e(a / 4), w2 = e(a / 2).
+template <class V>
+HWY_INLINE void split4(Complex<V>& a, Complex<V>& b, Complex<V>& c, Complex<V>& d, const Complex<V>& w1,
+                       const Complex<V>& w2, V two) {
+  split(a, c, w2, two);
+  split(b, d, w2, two);
+  split(a, b, w1, two);
+  split_turned(c, d, w1, two);
+}
+// Four times its inverse.
+template <class V>
+HWY_INLINE void join4(Complex<V>& a, Complex<V>& b, Complex<V>& c, Complex<V>& d, const Complex<V>& w1,
+                      const Complex<V>& w2) {
+  join(a, b, w1);
+  join_turned(c, d, w1);
+  join(a, c, w2);
+  join(b, d, w2);
+}
+
+// Transposes a square of vectors in memory: each round moves one bit of the vector's number to the top of the lane's and
+// the lane's lowest bit to where it was.
+template <class D, typename T = hn::TFromD<D>>
+HWY_INLINE void transpose(D d, T* HWY_RESTRICT x) {
+#if HWY_TARGET != HWY_SCALAR
+  constexpr int kLanes = kLanesOf<D>;
+  hn::Vec<D> v[kLanes];
+  for (int i = 0; i < kLanes; ++i) v[i] = hn::Load(d, x + i * kLanes);
+  for (int bit = 1; bit < kLanes; bit *= 2)
+    for (int i = 0; i < kLanes; ++i)
+      if (!(i & bit)) {
+        const hn::Vec<D> low = v[i], high = v[i | bit];
+        v[i] = hn::ConcatEven(d, high, low);
+        v[i | bit] = hn::ConcatOdd(d, high, low);
+      }
+  for (int i = 0; i < kLanes; ++i) hn::Store(v[i], d, x + i * kLanes);
+#else
+  static_cast<void>(d), static_cast<void>(x);  // a square of one
+#endif
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace ffc::cpu
+HWY_AFTER_NAMESPACE();
+
+#endif
