@@ -52,49 +52,49 @@ struct ParallelFor {
 };
 
 struct Execution {
-  Workspace workspace;
+  Workspace workspace{};
   void* stream = nullptr;  ///< cudaStream_t on a GPU, ignored on a CPU
-  ParallelFor parallel;
+  ParallelFor parallel{};
 };
 
 class Filter;
 
 /// Null gates and skip are absent (1, 1 and 0). `filter` stands for k and k_rev.
 struct ForwardArguments {
-  ConstRows u;
-  ConstTaps k;
-  ConstTaps k_rev;
+  ConstRows u{};
+  ConstTaps k{};
+  ConstTaps k_rev{};
   const Filter* filter = nullptr;
-  ConstRows pregate;
-  ConstRows postgate;
+  ConstRows pregate{};
+  ConstRows postgate{};
   const void* skip = nullptr;  ///< [channels], of compute_type(dtype)
-  Rows y;
+  Rows y{};
 };
 
 /// Gradients whose pointers are null are not computed. With g = postgate * dy and W(g, x)[lag] = sum_{b,i} g[i] x[i-lag]:
 /// dx = corr(g, t) + skip g; du = pregate dx; dpregate = u dx; dpostgate = dy (conv(x, t) + skip x); dk = W(g, x) at its
 /// lags; dskip = sum_{b,i} g x.
 struct BackwardArguments {
-  ConstRows dy;
-  ConstRows u;
-  ConstTaps k;
-  ConstTaps k_rev;
+  ConstRows dy{};
+  ConstRows u{};
+  ConstTaps k{};
+  ConstTaps k_rev{};
   const Filter* filter = nullptr;
-  ConstRows pregate;
-  ConstRows postgate;
+  ConstRows pregate{};
+  ConstRows postgate{};
   const void* skip = nullptr;
-  Rows du;
-  Taps dk;
-  Taps dk_rev;
-  Rows dpregate;
-  Rows dpostgate;
+  Rows du{};
+  Taps dk{};
+  Taps dk_rev{};
+  Rows dpregate{};
+  Rows dpostgate{};
   void* dskip = nullptr;  ///< [channels], of compute_type(dtype)
 };
 
 struct FilterArguments {
-  ConstTaps k;
-  ConstTaps k_rev;
-  Workspace storage;  ///< plan.spectrum_bytes(), kept alive by the caller as long as the filter is used
+  ConstTaps k{};
+  ConstTaps k_rev{};
+  Workspace storage{};  ///< plan.spectrum_bytes(), kept alive by the caller as long as the filter is used
 };
 
 /// A filter made ready once: for inference, where taps do not change between calls. Usable with every plan that prepares

@@ -29,7 +29,7 @@ Shape<T> choose_shape(const Problem& p, int lanes, std::shared_ptr<const Tables<
   Shape<T> s;
   s.problem = p;
   s.fold = make_fold(p);
-  const TransformSize whole = p.mode == Mode::circular && p.batch > 1 && 2 * p.length > p.fft_size
+  const TransformSize whole = p.mode == Mode::circular && 2 * p.length > p.fft_size
                                   ? exact_size(p.fft_size, lanes)
                                   : TransformSize{};
   const TransformSize folded = choose_size(p.length, lanes);

@@ -187,12 +187,13 @@ HWY_NOINLINE void finish_row(D d, const T* HWY_RESTRICT sum, const Finish<T>& f,
   }
 }
 
-// sum of a[i] b[i]: in vectors over at most 4096 terms, in double beyond.
+// sum of a[i] b[i]: 64 terms a lane in the compute type, in double beyond.
 template <class D, typename T = hn::TFromD<D>>
 HWY_INLINE double dot(D d, const T* a, const T* b, std::int64_t length) {
+  const std::int64_t block = 64 * static_cast<std::int64_t>(hn::Lanes(d));
   double total = 0;
-  for (std::int64_t start = 0; start < length; start += 4096) {
-    const std::int64_t end = HWY_MIN(length, start + 4096);
+  for (std::int64_t start = 0; start < length; start += block) {
+    const std::int64_t end = HWY_MIN(length, start + block);
     auto sum = hn::Zero(d);
     for (std::int64_t i = start; i < end; i += hn::Lanes(d))
       sum = hn::MulAdd(load_upto(d, a + i, end - i), load_upto(d, b + i, end - i), sum);
