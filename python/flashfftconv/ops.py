@@ -290,6 +290,13 @@ def _autocast(device: str):
     return long_conv
 
 
+def _differentiates(args) -> bool:
+    """Whether anything would use the autograd node, which costs some 20 microseconds."""
+    if torch.autograd.forward_ad._current_level >= 0:
+        return True
+    return torch.is_grad_enabled() and any(isinstance(a, Tensor) and a.requires_grad for a in args)
+
+
 def _autograd(function: type[Function]):
     """The autograd kernel of an operator: one level of differentiation.
 
@@ -299,7 +306,7 @@ def _autograd(function: type[Function]):
 
     def kernel(*args):
         if not torch._C._are_functorch_transforms_active():
-            return function.apply(*args)
+            return function.apply(*args) if _differentiates(args) else function.forward(*args)
         with enable_single_level_autograd_function():
             return super(Function, function).apply(*args)
 

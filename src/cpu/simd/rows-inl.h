@@ -7,6 +7,7 @@
 #define FFC_CPU_SIMD_ROWS_INL_H_
 #endif
 
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -82,14 +83,36 @@ HWY_INLINE void store_some(D d, V v, Io* to, std::int64_t count) {
   store_as(d, v, buffer);
   std::memcpy(to, buffer, count * sizeof(Io));
 }
-template <class D, typename Io>
-HWY_INLINE hn::Vec<D> load_upto(D d, const Io* from, std::int64_t count) {
-  return count >= static_cast<std::int64_t>(hn::Lanes(d)) ? load_as(d, from) : load_some(d, from, count);
-}
-template <class D, class V, typename Io>
-HWY_INLINE void store_upto(D d, V v, Io* to, std::int64_t count) {
-  if (count >= static_cast<std::int64_t>(hn::Lanes(d))) store_as(d, v, to);
-  else store_some(d, v, to, count);
+// How a piece of a row is read and written: a whole vector, or the last samples.
+struct Whole {
+  template <class D, typename Io>
+  HWY_INLINE hn::Vec<D> load(D d, const Io* from) const {
+    return load_as(d, from);
+  }
+  template <class D, class V, typename Io>
+  HWY_INLINE void store(D d, V v, Io* to) const {
+    store_as(d, v, to);
+  }
+};
+struct Part {
+  std::int64_t count;
+  template <class D, typename Io>
+  HWY_INLINE hn::Vec<D> load(D d, const Io* from) const {
+    return load_some(d, from, count);
+  }
+  template <class D, class V, typename Io>
+  HWY_INLINE void store(D d, V v, Io* to) const {
+    store_some(d, v, to, count);
+  }
+};
+
+// Calls piece(i, Whole or Part) for the vectors of samples [0, length).
+template <class D, class Piece>
+HWY_INLINE void for_each_vector(D d, std::int64_t length, Piece piece) {
+  const std::int64_t lanes = hn::Lanes(d);
+  std::int64_t i = 0;
+  for (; i + lanes <= length; i += lanes) piece(i, Whole());
+  if (i < length) piece(i, Part{length - i});
 }
 
 // ---- whole rows
@@ -100,30 +123,35 @@ struct RowSize {
   bool finite;  // no sample is infinite or NaN
 };
 
-// Collects the size of a row while it passes.
+// Collects the size of a row while it passes. Bits of |x| compare as integers like the numbers, and those of infinities and
+// NaN above all others.
 template <class D>
 class Measure {
   using T = hn::TFromD<D>;
+  using DI = hn::RebindToSigned<D>;
 
  public:
-  explicit Measure(D d) : d_(d), largest_(hn::Zero(d)), check_(hn::Zero(d)) {}
-  HWY_INLINE void add(hn::Vec<D> v) {
-    largest_ = hn::Max(largest_, hn::Abs(v));
-    check_ = hn::MulAdd(v, hn::Zero(d_), check_);  // NaN once a sample is not finite
-  }
+  explicit Measure(D) : largest_(hn::Zero(DI())) {}
+  HWY_INLINE void add(hn::Vec<D> v) { largest_ = hn::Max(largest_, hn::BitCast(DI(), hn::Abs(v))); }
   HWY_INLINE RowSize<T> size() const {
-    return {hn::GetLane(hn::MaxOfLanes(d_, largest_)), hn::GetLane(hn::SumOfLanes(d_, check_)) == 0};
+    HWY_ALIGN T lanes[kLanesOf<D>];
+    hn::Store(hn::BitCast(D(), largest_), D(), lanes);
+    RowSize<T> size{0, true};
+    for (T lane : lanes) {
+      size.finite = size.finite && std::isfinite(lane);
+      size.largest = HWY_MAX(size.largest, lane);
+    }
+    return size;
   }
 
  private:
-  D d_;
-  hn::Vec<D> largest_, check_;
+  hn::Vec<DI> largest_;
 };
 
 template <class D, typename T = hn::TFromD<D>>
 HWY_INLINE RowSize<T> measure_row(D d, const T* x, std::int64_t length) {
   Measure<D> measure(d);
-  for (std::int64_t i = 0; i < length; i += hn::Lanes(d)) measure.add(load_upto(d, x + i, length - i));
+  for_each_vector(d, length, [&](std::int64_t i, auto part) HWY_ATTR { measure.add(part.load(d, x + i)); });
   return measure.size();
 }
 
@@ -131,23 +159,31 @@ HWY_INLINE RowSize<T> measure_row(D d, const T* x, std::int64_t length) {
 template <class D, typename Io, typename T = hn::TFromD<D>>
 HWY_NOINLINE RowSize<T> load_row(D d, const Io* u, const Io* gate, std::int64_t length, T* HWY_RESTRICT x) {
   Measure<D> measure(d);
-  for (std::int64_t i = 0; i < length; i += hn::Lanes(d)) {
-    auto v = load_upto(d, u + i, length - i);
-    if (gate) v = hn::Mul(v, load_upto(d, gate + i, length - i));
+  for_each_vector(d, length, [&](std::int64_t i, auto part) HWY_ATTR {
+    auto v = part.load(d, u + i);
+    if (gate) v = hn::Mul(v, part.load(d, gate + i));
     measure.add(v);
-    store_upto(d, v, x + i, length - i);
-  }
+    part.store(d, v, x + i);
+  });
   return measure.size();
+}
+
+// 2^exponent, within the normal range.
+template <typename T>
+HWY_INLINE T power_of_two(int exponent) {
+  using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
+  return std::bit_cast<T>(static_cast<Bits>(exponent + std::numeric_limits<T>::max_exponent - 1)
+                          << (std::numeric_limits<T>::digits - 1));
 }
 
 // A power of two apart from which numbers are of ordinary size; 0 where they are so already, unless `always`.
 template <typename T>
 HWY_INLINE int exponent_of(const RowSize<T>& size, bool always) {
+  using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
   if (!size.finite || size.largest == 0) return 0;
-  int exponent;
-  std::frexp(size.largest, &exponent);
-  exponent -= 3;  // largest in [4, 8) times 2^exponent
+  const int biased = static_cast<int>(std::bit_cast<Bits>(size.largest) >> (std::numeric_limits<T>::digits - 1));
   const int most = std::numeric_limits<T>::max_exponent - 4;
+  int exponent = biased - (std::numeric_limits<T>::max_exponent - 1) - 2;  // largest in [4, 8) times 2^exponent
   exponent = HWY_MAX(-most, HWY_MIN(most, exponent));
   return always || exponent < -32 || exponent > 32 ? exponent : 0;
 }
@@ -155,9 +191,10 @@ HWY_INLINE int exponent_of(const RowSize<T>& size, bool always) {
 template <class D, typename T = hn::TFromD<D>>
 HWY_INLINE void scale_row(D d, int exponent, std::int64_t length, T* HWY_RESTRICT x) {
   if (exponent == 0) return;
-  const auto factor = hn::Set(d, std::ldexp(T(1), -exponent));
-  for (std::int64_t i = 0; i < length; i += hn::Lanes(d))
-    store_upto(d, hn::Mul(load_upto(d, x + i, length - i), factor), x + i, length - i);
+  const auto factor = hn::Set(d, power_of_two<T>(-exponent));
+  for_each_vector(d, length, [&](std::int64_t i, auto part) HWY_ATTR {
+    part.store(d, hn::Mul(part.load(d, x + i), factor), x + i);
+  });
 }
 
 // value = sum * 2^exponent * weight + skip * x * 2^x_exponent
@@ -174,17 +211,16 @@ struct Finish {
 template <class D, typename Io, typename T = hn::TFromD<D>>
 HWY_NOINLINE void finish_row(D d, const T* HWY_RESTRICT sum, const Finish<T>& f, const Io* gate, std::int64_t length,
                              Io* out) {
-  const std::int64_t lanes = hn::Lanes(d);
   const int half = f.exponent / 2;
-  const auto scale1 = hn::Set(d, std::ldexp(f.weight, half)), scale2 = hn::Set(d, std::ldexp(T(1), f.exponent - half));
-  const auto skip = hn::Set(d, f.skip), up = hn::Set(d, std::ldexp(T(1), f.x_exponent));
-  for (std::int64_t i = 0; i < length; i += lanes) {
-    const std::int64_t left = length - i;
-    auto v = hn::Mul(hn::Mul(load_upto(d, sum + i, left), scale1), scale2);
-    if (f.x) v = hn::MulAdd(skip, hn::Mul(load_upto(d, f.x + i, left), up), v);
-    if (gate) v = hn::Mul(v, load_upto(d, gate + i, left));
-    store_upto(d, v, out + i, left);
-  }
+  const auto scale1 = hn::Set(d, f.weight * power_of_two<T>(half)),
+             scale2 = hn::Set(d, power_of_two<T>(f.exponent - half));
+  const auto skip = hn::Set(d, f.skip), up = hn::Set(d, power_of_two<T>(f.x_exponent));
+  for_each_vector(d, length, [&](std::int64_t i, auto part) HWY_ATTR {
+    auto v = hn::Mul(hn::Mul(part.load(d, sum + i), scale1), scale2);
+    if (f.x) v = hn::MulAdd(skip, hn::Mul(part.load(d, f.x + i), up), v);
+    if (gate) v = hn::Mul(v, part.load(d, gate + i));
+    part.store(d, v, out + i);
+  });
 }
 
 // sum of a[i] b[i]: 64 terms a lane in the compute type, in double beyond.
@@ -195,8 +231,9 @@ HWY_INLINE double dot(D d, const T* a, const T* b, std::int64_t length) {
   for (std::int64_t start = 0; start < length; start += block) {
     const std::int64_t end = HWY_MIN(length, start + block);
     auto sum = hn::Zero(d);
-    for (std::int64_t i = start; i < end; i += hn::Lanes(d))
-      sum = hn::MulAdd(load_upto(d, a + i, end - i), load_upto(d, b + i, end - i), sum);
+    for_each_vector(d, end - start, [&](std::int64_t i, auto part) HWY_ATTR {
+      sum = hn::MulAdd(part.load(d, a + start + i), part.load(d, b + start + i), sum);
+    });
     total += static_cast<double>(hn::GetLane(hn::SumOfLanes(d, sum)));
   }
   return total;

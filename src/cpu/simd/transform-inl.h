@@ -28,12 +28,15 @@ HWY_NOINLINE void root_down(D d, const T* matrix, std::int64_t part, const T* HW
   using V = hn::Vec<D>;
   for (std::int64_t i = 0; i < part; i += hn::Lanes(d)) {
     V a[R], b[R];
+    HWY_UNROLL(16)
     for (int j = 0; j < R; ++j) {
       a[j] = hn::Load(d, re + j * part + i);
       if constexpr (kComplex) b[j] = hn::Load(d, im + j * part + i);
     }
+    HWY_UNROLL(16)
     for (int c = 0; c < R; ++c) {
       V x = a[0], y = kComplex ? b[0] : hn::Zero(d);
+      HWY_UNROLL(16)
       for (int j = 1; j < R; ++j) {
         const Complex<V> w = broadcast(d, matrix + 2 * (c * R + j));
         x = hn::MulAdd(w.re, a[j], x);
@@ -54,10 +57,13 @@ HWY_NOINLINE void root_up(D d, const T* matrix, std::int64_t part, Field<T> x) {
   using V = hn::Vec<D>;
   for (std::int64_t i = 0; i < part; i += hn::Lanes(d)) {
     Complex<V> a[R];
+    HWY_UNROLL(16)
     for (int c = 0; c < R; ++c) a[c] = load(d, x, c * part + i);
+    HWY_UNROLL(16)
     for (int j = 0; j < R; ++j) {
       V re = a[0].re, im = a[0].im;
       if (j == 0) {
+        HWY_UNROLL(16)
         for (int c = 1; c < R; ++c) {
           re = hn::Add(re, a[c].re);
           if constexpr (kComplex) im = hn::Add(im, a[c].im);
@@ -66,6 +72,7 @@ HWY_NOINLINE void root_up(D d, const T* matrix, std::int64_t part, Field<T> x) {
         const Complex<V> first = broadcast(d, matrix + 2 * j);
         re = hn::MulAdd(first.im, a[0].im, hn::Mul(first.re, a[0].re));
         if constexpr (kComplex) im = hn::MulSub(first.re, a[0].im, hn::Mul(first.im, a[0].re));
+        HWY_UNROLL(16)
         for (int c = 1; c < R; ++c) {
           const Complex<V> w = broadcast(d, matrix + 2 * (c * R + j));
           re = hn::MulAdd(w.im, a[c].im, hn::MulAdd(w.re, a[c].re, re));
@@ -191,8 +198,8 @@ class Descent {
   using V = hn::Vec<D>;
   static constexpr int kLanes = kLanesOf<D>, kLast = HWY_MIN(kLanes, 4), kFirst = kLanes / kLast;
   static constexpr std::int64_t kGroup = std::int64_t{kLanes} * kLanes;
-  // Half of a first cache of 32 KiB for the data, the rest for spectra and twiddles.
-  static constexpr std::int64_t kBlockPoints = 32768 / (2 * sizeof(T) * kFields);
+  // A third of a first cache of 48 KiB for the data, half of one of 32; spectra and twiddles share the rest.
+  static constexpr std::int64_t kBlockPoints = 16384 / (2 * sizeof(T) * kFields);
 
  public:
   Descent(D d, const Tables<T>& tables, const Field<T> (&fields)[kFields], const Ways (&ways)[kFields], Product product)
@@ -263,24 +270,31 @@ class Descent {
         w2 = multiply(base2, broadcast(d_, &tables_.child[4 * child + 2]));
       }
       Complex<V> x[kFields][kLast];
+      HWY_UNROLL(16)
       for (int f = 0; f < kFields; ++f) {
+        HWY_UNROLL(16)
         for (int j = 0; j < kLast; ++j) x[f][j] = load(d_, fields_[f], at + j * kLanes);
         if (ways_[f] & kDown) {
           if constexpr (kLast == 4) split4(x[f][0], x[f][1], x[f][2], x[f][3], w1, w2, two);
           else if constexpr (kLast == 2) split(x[f][0], x[f][1], w1, two);
         }
       }
+      HWY_UNROLL(16)
       for (int j = 0; j < kLast; ++j) {
         Complex<V> values[kFields];
+        HWY_UNROLL(16)
         for (int f = 0; f < kFields; ++f) values[f] = x[f][j];
         product_(d_, at + j * kLanes, values);
+        HWY_UNROLL(16)
         for (int f = 0; f < kFields; ++f) x[f][j] = values[f];
       }
+      HWY_UNROLL(16)
       for (int f = 0; f < kFields; ++f) {
         if (ways_[f] & kUp) {
           if constexpr (kLast == 4) join4(x[f][0], x[f][1], x[f][2], x[f][3], w1, w2);
           else if constexpr (kLast == 2) join(x[f][0], x[f][1], w1);
         }
+        HWY_UNROLL(16)
         for (int j = 0; j < kLast; ++j) store(d_, x[f][j], fields_[f], at + j * kLanes);
       }
     }

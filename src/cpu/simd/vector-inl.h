@@ -104,6 +104,8 @@ HWY_INLINE void join4(Complex<V>& a, Complex<V>& b, Complex<V>& c, Complex<V>& d
   join(b, d, w2);
 }
 
+// Loops over arrays of vectors are unrolled fully here and elsewhere: only then do these live in registers.
+
 // Transposes a square of vectors in memory: each round moves one bit of the vector's number to the top of the lane's and
 // the lane's lowest bit to where it was.
 template <class D, typename T = hn::TFromD<D>>
@@ -111,14 +113,19 @@ HWY_INLINE void transpose(D d, T* HWY_RESTRICT x) {
 #if HWY_TARGET != HWY_SCALAR
   constexpr int kLanes = kLanesOf<D>;
   hn::Vec<D> v[kLanes];
+  HWY_UNROLL(16)
   for (int i = 0; i < kLanes; ++i) v[i] = hn::Load(d, x + i * kLanes);
-  for (int bit = 1; bit < kLanes; bit *= 2)
+  HWY_UNROLL(16)
+  for (int bit = 1; bit < kLanes; bit *= 2) {
+    HWY_UNROLL(16)
     for (int i = 0; i < kLanes; ++i)
       if (!(i & bit)) {
         const hn::Vec<D> low = v[i], high = v[i | bit];
         v[i] = hn::ConcatEven(d, high, low);
         v[i | bit] = hn::ConcatOdd(d, high, low);
       }
+  }
+  HWY_UNROLL(16)
   for (int i = 0; i < kLanes; ++i) hn::Store(v[i], d, x + i * kLanes);
 #else
   static_cast<void>(d), static_cast<void>(x);  // a square of one
