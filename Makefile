@@ -1,0 +1,122 @@
+# The two commands are `make demo` and `make test`; `make help` lists the rest. Everything is installed into the active
+# virtual environment, or into .venv here; nothing needs root.
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+VENV := $(if $(VIRTUAL_ENV),$(VIRTUAL_ENV),$(CURDIR)/.venv)
+BIN := $(VENV)/bin
+BUILD := build
+OUT ?= out
+DATA ?=
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+
+export PATH := $(BIN):$(PATH)
+export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
+
+SOURCES := $(shell find include src cmake python CMakeLists.txt pyproject.toml -type f -not -name '*.so' -not -path '*/__pycache__/*')
+CMAKE_CONFIGURE = cmake -S . -G Ninja -Wno-dev
+
+.PHONY: help setup demo test test-cpp test-python test-mutants test-packaging test-neon sanitize lint format docs bench wheel clean
+
+help:
+	@echo "make demo        set up, train the demonstration model, write the report to $(OUT)/demo"
+	@echo "make test        set up, run every C++ and Python test"
+	@echo "make lint        formatting, lint, include direction, public headers alone"
+	@echo "make sanitize    the C++ tests under AddressSanitizer + UBSan and under ThreadSanitizer"
+	@echo "make test-neon   the C++ tests cross-compiled for AArch64, under qemu-user"
+	@echo "make bench       the CPU table of the README, this machine"
+	@echo "make docs        the documentation as a site, docs/_build/html"
+	@echo "make wheel       a wheel, installed and tried in a clean environment"
+
+# ---- set-up: each step once, again when what it is made from changes
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV) || { echo "no virtual environment could be made: install python3-venv"; exit 1; }
+
+$(VENV)/.ffc-tools: $(BIN)/python
+	$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/python -m pip install -q $(TORCH)
+	$(BIN)/python -m pip install -q "cmake>=3.28" ninja "scikit-build-core>=0.11"
+	@touch $@
+
+$(VENV)/.ffc-package: $(VENV)/.ffc-tools $(SOURCES)
+	$(BIN)/python -m pip install -q --no-build-isolation --no-deps --force-reinstall .
+	@touch $@
+
+# Extras come from pyproject.toml; torch is there already and fits.
+$(VENV)/.ffc-%: $(VENV)/.ffc-package pyproject.toml
+	$(BIN)/python -m pip install -q $$($(BIN)/python tools/requirements.py $*)
+	@touch $@
+
+setup: $(VENV)/.ffc-package
+
+# ---- demo
+
+demo: $(VENV)/.ffc-train
+	data="$(DATA)"; [ -n "$$data" ] || data=$$(tools/fetch_fashion_mnist.sh $(CURDIR)/$(BUILD)/fashion-mnist) || exit 1; \
+	$(BIN)/flashfftconv demo --data "$$data" --out $(OUT)/demo
+
+# ---- tests
+
+$(BUILD)/tests/.configured: $(VENV)/.ffc-tools
+	$(CMAKE_CONFIGURE) -B $(BUILD)/tests
+	@touch $@
+
+$(BUILD)/tests/build: $(BUILD)/tests/.configured FORCE
+	cmake --build $(BUILD)/tests
+
+FORCE:
+
+test-cpp: $(BUILD)/tests/build
+	ctest --test-dir $(BUILD)/tests --output-on-failure -LE "mutants|packaging"
+
+test-packaging: $(BUILD)/tests/build
+	ctest --test-dir $(BUILD)/tests --output-on-failure -L packaging
+
+test-mutants: $(BUILD)/tests/build
+	ctest --test-dir $(BUILD)/tests --output-on-failure -L mutants
+
+test-python: $(VENV)/.ffc-test
+	$(BIN)/python -m pytest -q
+
+test: test-cpp test-packaging test-mutants test-python
+
+sanitize: $(VENV)/.ffc-tools
+	for kind in address,undefined thread; do \
+	  $(CMAKE_CONFIGURE) -B $(BUILD)/sanitize-$$kind -DFFC_SANITIZE=$$kind -DFFC_BUILD_EXAMPLES=OFF && \
+	  cmake --build $(BUILD)/sanitize-$$kind && \
+	  ctest --test-dir $(BUILD)/sanitize-$$kind --output-on-failure -LE "mutants|packaging" || exit 1; \
+	done
+
+test-neon: $(VENV)/.ffc-tools
+	$(CMAKE_CONFIGURE) -B $(BUILD)/neon --toolchain cmake/aarch64-linux-gnu.cmake -DFFC_BUILD_EXAMPLES=OFF
+	cmake --build $(BUILD)/neon
+	ctest --test-dir $(BUILD)/neon --output-on-failure -L neon
+
+# ---- the rest
+
+lint: $(VENV)/.ffc-lint
+	$(BIN)/ruff check python tests tools
+	$(BIN)/ruff format --check python tests tools
+	git ls-files '*.h' '*.cpp' '*.cu' '*.cuh' | xargs $(BIN)/clang-format --dry-run --Werror
+	$(BIN)/python tools/check_includes.py
+	$(BIN)/python tools/check_headers.py
+
+format: $(VENV)/.ffc-lint
+	$(BIN)/ruff check --fix python tests tools
+	$(BIN)/ruff format python tests tools
+	git ls-files '*.h' '*.cpp' '*.cu' '*.cuh' | xargs $(BIN)/clang-format -i
+
+docs: $(VENV)/.ffc-docs
+	@command -v doxygen >/dev/null || { echo "doxygen is missing: install it (Debian: apt-get install doxygen)"; exit 1; }
+	mkdir -p docs/_build && doxygen -q docs/Doxyfile
+	$(BIN)/python -m sphinx -W -b html docs docs/_build/html
+
+bench: $(VENV)/.ffc-train
+	$(BIN)/flashfftconv bench --out bench/results/cpu.jsonl
+
+wheel: $(VENV)/.ffc-tools
+	rm -rf dist && $(BIN)/python -m pip wheel -q --no-build-isolation --no-deps -w dist .
+	tools/try_wheel.sh dist "$(TORCH)"
+
+clean:
+	rm -rf $(BUILD) dist docs/_build
