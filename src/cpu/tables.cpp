@@ -34,12 +34,6 @@ std::vector<double> descend(const std::vector<double>& nodes) {
   return below;
 }
 
-template <typename T>
-void put_radix4(T* to, double a) {
-  put(to, a / 4);
-  put(to + 2, a / 2);
-}
-
 // One stage inside vectors for a group of blocks: `a` is each block's angle, `divisor` the product of the radices before.
 template <typename T>
 T* put_lanes(T* to, const double* a, int lanes, int radix, int divisor) {
@@ -67,8 +61,9 @@ std::shared_ptr<const Tables<T>> build(TransformSize size, int lanes, double shi
     for (int j = 0; j < R; ++j) put(&t->root[2 * (c * R + j)], j * nodes[c]);
   }
   for (int level = 0; level < size.levels; ++level) {
-    AlignedVector<T> w(4 * nodes.size());
-    for (std::size_t j = 0; j < nodes.size(); ++j) put_radix4(&w[4 * j], nodes[j]);
+    AlignedVector<T> w(Tables<T>::kNode * nodes.size());
+    for (std::size_t j = 0; j < nodes.size(); ++j)
+      for (int power = 1; power <= 3; ++power) put(&w[Tables<T>::kNode * j + 2 * (power - 1)], power * nodes[j] / 4);
     t->levels.push_back(std::move(w));
     nodes = descend(nodes);
   }

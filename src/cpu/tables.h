@@ -43,7 +43,8 @@ struct Tables {
 
   // [c][j][re, im], c, j < root: e(j (shift + c) / root)
   AlignedVector<T> root;
-  // a level: [node][4]: e(a / 4) as re, im, then e(a / 2)
+  // a level: [node][kNode]: e(a / 4) as re, im, then e(a / 2) and e(3 a / 4)
+  static constexpr int kNode = 6;
   std::vector<AlignedVector<T>> levels;
   // [group of `lanes` blocks][vectors][lane = block]: the first stage's twiddles, then the last's of child 0
   AlignedVector<T> lane;

@@ -223,10 +223,10 @@ HWY_NOINLINE void finish_row(D d, const T* HWY_RESTRICT sum, const Finish<T>& f,
   });
 }
 
-// sum of a[i] b[i]: 64 terms a lane in the compute type, in double beyond.
+// sum of a[i] b[i]: 16 terms a lane in the compute type, in double beyond.
 template <class D, typename T = hn::TFromD<D>>
 HWY_INLINE double dot(D d, const T* a, const T* b, std::int64_t length) {
-  const std::int64_t block = 64 * static_cast<std::int64_t>(hn::Lanes(d));
+  const std::int64_t block = 16 * static_cast<std::int64_t>(hn::Lanes(d));
   double total = 0;
   for (std::int64_t start = 0; start < length; start += block) {
     const std::int64_t end = HWY_MIN(length, start + block);
@@ -267,6 +267,15 @@ HWY_NOINLINE void read_array(D d, DType dtype, const void* from, std::int64_t co
   }
 }
 
+// A float on the way to 16 bits: toward zero, the last bit set if anything was lost. Rounding that to nearest gives what
+// rounding the double itself would, never a second rounding of a first.
+inline float float_with_odd_end(double value) {
+  const float near = static_cast<float>(value);
+  if (static_cast<double>(near) == value || near != near) return near;
+  const bool beyond = std::abs(static_cast<double>(near)) > std::abs(value);
+  return std::bit_cast<float>((std::bit_cast<std::uint32_t>(near) - (beyond ? 1 : 0)) | 1);
+}
+
 template <class D, typename T = hn::TFromD<D>>
 HWY_NOINLINE void write_array(D d, const T* from, std::int64_t count, DType dtype, void* to) {
   if constexpr (std::is_same_v<T, float>) {
@@ -287,7 +296,8 @@ HWY_NOINLINE void write_array(D d, const T* from, std::int64_t count, DType dtyp
     HWY_ALIGN float piece[kPiece];
     for (std::int64_t i = 0; i < count; i += kPiece) {
       const std::int64_t n = HWY_MIN(kPiece, count - i);
-      for (std::int64_t j = 0; j < n; ++j) piece[j] = static_cast<float>(from[i + j]);
+      for (std::int64_t j = 0; j < n; ++j)
+        piece[j] = dtype == DType::f32 ? static_cast<float>(from[i + j]) : float_with_odd_end(from[i + j]);
       write_array(df, piece, n, dtype, static_cast<char*>(to) + i * size_of(dtype));
     }
   }

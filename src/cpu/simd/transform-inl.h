@@ -120,7 +120,7 @@ template <class D, typename T = hn::TFromD<D>>
 HWY_NOINLINE void level_down(D d, Field<T> x, std::int64_t size, std::int64_t nodes, const T* HWY_RESTRICT w) {
   const std::int64_t q = size / 4;
   const auto two = hn::Set(d, T(2));
-  for (std::int64_t node = 0; node < nodes; ++node, w += 4, x = x + size) {
+  for (std::int64_t node = 0; node < nodes; ++node, w += Tables<T>::kNode, x = x + size) {
     const auto w1 = broadcast(d, w), w2 = broadcast(d, w + 2);
     for (std::int64_t i = 0; i < q; i += hn::Lanes(d)) {
       auto a = load(d, x, i), b = load(d, x, q + i), c = load(d, x, 2 * q + i), e = load(d, x, 3 * q + i);
@@ -133,11 +133,11 @@ HWY_NOINLINE void level_down(D d, Field<T> x, std::int64_t size, std::int64_t no
 template <class D, typename T = hn::TFromD<D>>
 HWY_NOINLINE void level_up(D d, Field<T> x, std::int64_t size, std::int64_t nodes, const T* HWY_RESTRICT w) {
   const std::int64_t q = size / 4;
-  for (std::int64_t node = 0; node < nodes; ++node, w += 4, x = x + size) {
-    const auto w1 = broadcast(d, w), w2 = broadcast(d, w + 2);
+  for (std::int64_t node = 0; node < nodes; ++node, w += Tables<T>::kNode, x = x + size) {
+    const auto w1 = broadcast(d, w), w2 = broadcast(d, w + 2), w3 = broadcast(d, w + 4);
     for (std::int64_t i = 0; i < q; i += hn::Lanes(d)) {
       auto a = load(d, x, i), b = load(d, x, q + i), c = load(d, x, 2 * q + i), e = load(d, x, 3 * q + i);
-      join4(a, b, c, e, w1, w2);
+      join4(a, b, c, e, w1, w2, w3);
       store(d, a, x, i), store(d, b, x, q + i), store(d, c, x, 2 * q + i), store(d, e, x, 3 * q + i);
     }
   }
@@ -177,7 +177,7 @@ HWY_INLINE void first_stage_up(D d, Field<T> x, const T* w) {
     if constexpr (kFirst == 4) {
       const auto w2 = load(d, Field<const T>{w + 2 * kLanes, w + 3 * kLanes}, 0);
       auto a = load(d, v, 0), b = load(d, v, kStep), c = load(d, v, 2 * kStep), e = load(d, v, 3 * kStep);
-      join4(a, b, c, e, w1, w2);
+      join4(a, b, c, e, w1, w2, multiply(w1, w2));
       store(d, a, v, 0), store(d, b, v, kStep), store(d, c, v, 2 * kStep), store(d, e, v, 3 * kStep);
     } else {
       auto a = load(d, v, 0), b = load(d, v, kStep);
@@ -233,11 +233,11 @@ class Descent {
 
   HWY_INLINE void down(int level, std::int64_t node, std::int64_t count, std::int64_t size) {
     for (int f = 0; f < kFields; ++f)
-      if (ways_[f] & kDown) level_down(d_, fields_[f] + node * size, size, count, &tables_.levels[level][4 * node]);
+      if (ways_[f] & kDown) level_down(d_, fields_[f] + node * size, size, count, &tables_.levels[level][Tables<T>::kNode * node]);
   }
   HWY_INLINE void up(int level, std::int64_t node, std::int64_t count, std::int64_t size) {
     for (int f = 0; f < kFields; ++f)
-      if (ways_[f] & kUp) level_up(d_, fields_[f] + node * size, size, count, &tables_.levels[level][4 * node]);
+      if (ways_[f] & kUp) level_up(d_, fields_[f] + node * size, size, count, &tables_.levels[level][Tables<T>::kNode * node]);
   }
 
   HWY_INLINE void group(std::int64_t at) {
@@ -291,7 +291,7 @@ class Descent {
       HWY_UNROLL(16)
       for (int f = 0; f < kFields; ++f) {
         if (ways_[f] & kUp) {
-          if constexpr (kLast == 4) join4(x[f][0], x[f][1], x[f][2], x[f][3], w1, w2);
+          if constexpr (kLast == 4) join4(x[f][0], x[f][1], x[f][2], x[f][3], w1, w2, multiply(w1, w2));
           else if constexpr (kLast == 2) join(x[f][0], x[f][1], w1);
         }
         HWY_UNROLL(16)
