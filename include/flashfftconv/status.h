@@ -7,8 +7,9 @@
 
 namespace ffc {
 
+/// What kind of answer a call gave.
 enum class StatusCode {
-  ok,
+  ok,                ///< all is well
   invalid_argument,  ///< a size, stride, pointer or combination that no backend takes
   unsupported,       ///< well formed, but this build or machine cannot do it
   workspace,         ///< the workspace is missing, too small or misaligned
@@ -21,9 +22,12 @@ class [[nodiscard]] Status {
   Status() = default;
   Status(StatusCode code, std::string message) : code_(code), message_(std::move(message)) {}
 
+  /// Whether the call did what was asked.
   bool ok() const { return code_ == StatusCode::ok; }
   explicit operator bool() const { return ok(); }
+  /// The kind of error, or ok.
   StatusCode code() const { return code_; }
+  /// What was wrong, in words; empty if nothing was.
   const std::string& message() const { return message_; }
 
  private:
@@ -39,6 +43,7 @@ class [[nodiscard]] Result {
   Result(Status status) : status_(std::move(status)) {}
 
   explicit operator bool() const { return value_.has_value(); }
+  /// Why there is no value; ok if there is one.
   const Status& status() const { return status_; }
   T& operator*() { return *value_; }
   const T& operator*() const { return *value_; }

@@ -1,6 +1,7 @@
 // Argument checks shared by all backends: each message names the argument, what came and what is allowed.
 #include "algo/check.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 
@@ -23,11 +24,14 @@ Status check_sizes(const Problem& p) {
   if (p.channels < 0) return invalid("channels is " + str(p.channels) + "; it must be at least 0");
   if (p.length < 1) return invalid("length is " + str(p.length) + "; it must be at least 1");
   if (p.filter < 1) return invalid("filter is " + str(p.filter) + " taps; it must be at least 1");
-  if (p.filter_reverse < 0) return invalid("filter_reverse is " + str(p.filter_reverse) + " taps; it must be at least 0");
-  if (!fits(p.batch, p.channels, p.length) || !fits(p.channels, p.filter, 1) || !fits(p.channels, p.filter_reverse, 1) ||
-      !fits(p.length, 64, 1) || !fits(p.filter, 64, 1))
+  if (p.filter_reverse < 0)
+    return invalid("filter_reverse is " + str(p.filter_reverse) + " taps; it must be at least 0");
+  const std::int64_t rows = std::max<std::int64_t>(p.batch, 1);  // strides are formed for an empty batch too
+  if (!fits(rows, p.channels, p.length) || !fits(p.channels, p.filter, 1) || !fits(p.channels, p.filter_reverse, 1) ||
+      !fits(p.length, 64, 1) || !fits(p.filter, 64, 1) || !fits(p.filter_reverse, 64, 1))
     return invalid("batch x channels x length is " + str(p.batch) + " x " + str(p.channels) + " x " + str(p.length) +
-                   ", filter " + str(p.filter) + ": more bytes than 64 bits can count");
+                   ", filter " + str(p.filter) + ", filter_reverse " + str(p.filter_reverse) +
+                   ": more bytes than 64 bits can count");
   return {};
 }
 
@@ -39,7 +43,8 @@ Status check_mode(const Problem& p) {
     if (p.filter > p.fft_size)
       return invalid("filter is " + str(p.filter) + " taps; circular mode allows at most fft_size, " + str(p.fft_size));
   } else if (p.fft_size != 0) {
-    return invalid("fft_size is " + str(p.fft_size) + "; it belongs to circular mode, " + name_of(p.mode) + " mode takes 0");
+    return invalid("fft_size is " + str(p.fft_size) + "; it belongs to circular mode, " + name_of(p.mode) +
+                   " mode takes 0");
   }
   if (p.mode == Mode::bidirectional) {
     if (p.filter_reverse < 1) return invalid("k_rev has 0 taps; bidirectional mode needs at least 1");
@@ -66,14 +71,16 @@ Status check_taps(const Plan& plan, const ConstTaps& k, const ConstTaps& k_rev) 
 }
 
 bool same_filter(const Problem& a, const Problem& b) {
-  return a.channels == b.channels && a.length == b.length && a.filter == b.filter && a.filter_reverse == b.filter_reverse &&
-         a.fft_size == b.fft_size && a.reverse_lag == b.reverse_lag && a.mode == b.mode && a.dtype == b.dtype;
+  return a.channels == b.channels && a.length == b.length && a.filter == b.filter &&
+         a.filter_reverse == b.filter_reverse && a.fft_size == b.fft_size && a.reverse_lag == b.reverse_lag &&
+         a.mode == b.mode && a.dtype == b.dtype;
 }
 
 Status check_filter_or_taps(const Plan& plan, const Filter* filter, const ConstTaps& k, const ConstTaps& k_rev) {
   if (!filter) return check_taps(plan, k, k_rev);
   if (k.data || k_rev.data) return invalid("both filter and taps are given; pass one of them");
-  if (!same_filter(filter->plan().problem(), plan.problem()) || filter->plan().spectrum_bytes() != plan.spectrum_bytes())
+  if (!same_filter(filter->plan().problem(), plan.problem()) ||
+      filter->plan().spectrum_bytes() != plan.spectrum_bytes())
     return invalid("filter was made by a plan of another problem: channels, length, taps, mode and types must agree");
   return {};
 }
@@ -83,7 +90,8 @@ bool empty(const Problem& p) { return p.batch == 0 || p.channels == 0; }
 }  // namespace
 
 Status check_problem(const Problem& p) {
-  if (!known(p.dtype)) return invalid("dtype is " + str(static_cast<int>(p.dtype)) + "; f16, bf16, f32 and f64 are known");
+  if (!known(p.dtype))
+    return invalid("dtype is " + str(static_cast<int>(p.dtype)) + "; f16, bf16, f32 and f64 are known");
   if (!known(p.filter_dtype))
     return invalid("filter_dtype is " + str(static_cast<int>(p.filter_dtype)) + "; f16, bf16, f32 and f64 are known");
   if (p.mode != Mode::circular && p.mode != Mode::causal && p.mode != Mode::bidirectional)
@@ -124,9 +132,11 @@ Status check_workspace(const char* name, const Workspace& w, std::size_t needed)
   const std::string want = std::to_string(needed) + " bytes";
   if (!w.data) return {StatusCode::workspace, std::string(name) + " is null; " + want + " are needed"};
   if (w.bytes < needed)
-    return {StatusCode::workspace, std::string(name) + " has " + std::to_string(w.bytes) + " bytes; " + want + " are needed"};
+    return {StatusCode::workspace,
+            std::string(name) + " has " + std::to_string(w.bytes) + " bytes; " + want + " are needed"};
   if (reinterpret_cast<std::uintptr_t>(w.data) % kWorkspaceAlignment)
-    return {StatusCode::workspace, std::string(name) + " is not aligned to " + std::to_string(kWorkspaceAlignment) + " bytes"};
+    return {StatusCode::workspace,
+            std::string(name) + " is not aligned to " + std::to_string(kWorkspaceAlignment) + " bytes"};
   return {};
 }
 

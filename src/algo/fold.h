@@ -3,8 +3,8 @@
 //     t[lag] = k[lag]                                     lag in [0, positive)
 //            + source[base + sign * lag]                  lag in [negative_lo, negative_hi]
 //
-// causal: no second line. circular, size N: source k, index N + lag. bidirectional: source k_rev, index -lag - reverse_lag.
-// Taps at |lag| >= length touch no sample: they are cropped, and their gradient is exactly zero.
+// causal: no second line. circular, size N: source k, index N + lag. bidirectional: source k_rev, index -lag -
+// reverse_lag. Taps at |lag| >= length touch no sample: they are cropped, and their gradient is exactly zero.
 //
 // In a right-angle transform of M >= length points (arithmetic modulo z^M = i) the filter is h[n] = t[n] - i t[n - M],
 // and the gradient C of h gives back dt[n] = Re C[n], dt[n - M] = -Im C[n].

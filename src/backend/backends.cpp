@@ -36,8 +36,8 @@ Result<Plan> make_plan(const Problem& problem, Device device, PlanOptions option
                   "workers is " + std::to_string(options.workers) + "; it must be at least 0");
   for (const Backend& backend : kBackends)
     if (backend.kind == device.kind) return backend.make_plan(problem, device, options);
-  return Status(StatusCode::unsupported, "device is CUDA " + std::to_string(device.index) +
-                                             "; this build has no CUDA engine, only the CPU's");
+  return Status(StatusCode::unsupported,
+                "device is CUDA " + std::to_string(device.index) + "; this build has no CUDA engine, only the CPU's");
 } catch (const std::bad_alloc&) {
   return Status(StatusCode::internal, "not enough memory for the tables of the plan");
 }

@@ -1,9 +1,9 @@
 // Plans of the CPU backend: the choice of algorithm, the layout of the workspace, and the tasks that threads share.
 //
 // A task is one channel and a range of its rows (a slice). One slice a channel: its filter is prepared in the worker's
-// scratch and its gradients finished there. Several (few channels, many rows): the filters are prepared first, the slices'
-// sums are added in their order last. Slices of a backward pass follow from the problem alone, so the number of threads
-// never changes a bit.
+// scratch and its gradients finished there. Several (few channels, many rows): the filters are prepared first, the
+// slices' sums are added in their order last. Slices of a backward pass follow from the problem alone, so the number of
+// threads never changes a bit.
 #include "cpu/cpu_plan.h"
 
 #include <algorithm>
@@ -29,12 +29,12 @@ Shape<T> choose_shape(const Problem& p, int lanes, std::shared_ptr<const Tables<
   Shape<T> s;
   s.problem = p;
   s.fold = make_fold(p);
-  const TransformSize whole = p.mode == Mode::circular && 2 * p.length > p.fft_size
-                                  ? exact_size(p.fft_size, lanes)
-                                  : TransformSize{};
+  const TransformSize whole =
+      p.mode == Mode::circular && 2 * p.length > p.fft_size ? exact_size(p.fft_size, lanes) : TransformSize{};
   const TransformSize folded = choose_size(p.length, lanes);
   // A pair's root is complex on both sides, and carries two rows.
-  const double pairs = whole.points ? (transform_cost(whole, lanes) + 4.0 * whole.root * whole.points / lanes) / 2 : 1e300;
+  const double pairs =
+      whole.points ? (transform_cost(whole, lanes) + 4.0 * whole.root * whole.points / lanes) / 2 : 1e300;
   const double right_angle = transform_cost(folded, lanes);
   const double direct = direct_cost(p.length, s.fold.span(), lanes);
   if (direct <= std::min(pairs, right_angle)) {
@@ -159,9 +159,9 @@ class CpuPlan final : public BackendPlan {
     const Problem& p = problem();
     const TransformSize* size = shape_.tables ? &shape_.tables->size : nullptr;
     std::string text = std::string(name_of(p.mode)) + " convolution [" + std::to_string(p.batch) + ", " +
-                       std::to_string(p.channels) + ", " + std::to_string(p.length) + "] * " + std::to_string(p.filter) +
-                       " taps, " + name_of(p.dtype) + ", on the CPU (" + kernels_.target + ", " +
-                       std::to_string(workers_) + (workers_ == 1 ? " worker)\n" : " workers)\n");
+                       std::to_string(p.channels) + ", " + std::to_string(p.length) + "] * " +
+                       std::to_string(p.filter) + " taps, " + name_of(p.dtype) + ", on the CPU (" + kernels_.target +
+                       ", " + std::to_string(workers_) + (workers_ == 1 ? " worker)\n" : " workers)\n");
     text += "  algorithm: ";
     if (!size) {
       text += "direct sums over " + std::to_string(shape_.points) + " lags\n  why: ";
@@ -178,16 +178,16 @@ class CpuPlan final : public BackendPlan {
                   shape_.algorithm == Algorithm::pairs ? ", half of one over two rows less" : "");
     text += cost;
     text += "  workspace: " + std::to_string(workspace_bytes(Pass::forward)) + " bytes forward, " +
-            std::to_string(workspace_bytes(Pass::backward)) + " backward; a prepared filter: " +
-            std::to_string(spectrum_bytes()) + "\n";
+            std::to_string(workspace_bytes(Pass::backward)) +
+            " backward; a prepared filter: " + std::to_string(spectrum_bytes()) + "\n";
     return text;
   }
 
  private:
   // Where things lie in the workspace, in elements of T.
   struct Layout {
-    std::int64_t slices;       // a channel
-    std::int64_t per_worker;   // scratch, then a spectrum and sums where there is one slice
+    std::int64_t slices;      // a channel
+    std::int64_t per_worker;  // scratch, then a spectrum and sums where there is one slice
     std::int64_t worker_spectrum, worker_sums;
     std::int64_t scratch, spectra, sums;
     std::size_t bytes;

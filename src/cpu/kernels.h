@@ -77,7 +77,8 @@ struct Kernels {
   void (*finish)(const Shape<T>&, const BackwardArguments&, std::int64_t h, T* sums, std::int64_t slices);
 };
 
-// The kernels of the best instruction set that this machine has, or of the one FFC_CPU_TARGET names (null if there is none).
+// The kernels of the best instruction set that this machine has, or of the one FFC_CPU_TARGET names (null if there is
+// none).
 template <typename T>
 const Kernels<T>* chosen_kernels();
 

@@ -34,7 +34,8 @@ std::vector<double> descend(const std::vector<double>& nodes) {
   return below;
 }
 
-// One stage inside vectors for a group of blocks: `a` is each block's angle, `divisor` the product of the radices before.
+// One stage inside vectors for a group of blocks: `a` is each block's angle, `divisor` the product of the radices
+// before.
 template <typename T>
 T* put_lanes(T* to, const double* a, int lanes, int radix, int divisor) {
   for (int w = 0; w < Tables<T>::stage_vectors(radix) / 2; ++w, to += 2 * lanes)

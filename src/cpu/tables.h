@@ -1,9 +1,9 @@
 // Twiddle factors of one transform, made in double and rounded once.
 //
-// The transform reduces a polynomial x(z) modulo z^M = e(shift), e(a) = exp(2 pi i a), along a tree. A node of m points holds
-// x modulo z^m = e(a); its children, for a radix R, hold it modulo z^(m/R) = e((a + c) / R). Every node's twiddles are
-// constants of the node, so no level above the vectors loads a twiddle per point. Children of the root come in the order c =
-// 0, 1, .., those of a radix-4 node in the order c = 0, 2, 1, 3 of two binary splits.
+// The transform reduces a polynomial x(z) modulo z^M = e(shift), e(a) = exp(2 pi i a), along a tree. A node of m points
+// holds x modulo z^m = e(a); its children, for a radix R, hold it modulo z^(m/R) = e((a + c) / R). Every node's
+// twiddles are constants of the node, so no level above the vectors loads a twiddle per point. Children of the root
+// come in the order c = 0, 1, .., those of a radix-4 node in the order c = 0, 2, 1, 3 of two binary splits.
 //   shift 1/4: right-angle, z^M = i.   shift 0: circular, z^M = 1.
 #pragma once
 

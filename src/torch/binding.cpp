@@ -1,13 +1,13 @@
-// The PyTorch operators: check the tensors, view them as plain structs, call the core. LibTorch's stable ABI: one binary for
-// every torch >= 2.10. Shapes: u, gates, dy [B, H, L]; k [H, Lk]; k_rev [H, Lr]; skip [H]. Callers (ops.py) have raised
-// ValueError and TypeError for what a user can get wrong; the checks here keep direct calls of the operators safe.
+// The PyTorch operators: check the tensors, view them as plain structs, call the core. LibTorch's stable ABI: one
+// binary for every torch >= 2.10. Shapes: u, gates, dy [B, H, L]; k [H, Lk]; k_rev [H, Lr]; skip [H]. Callers (ops.py)
+// have raised ValueError and TypeError for what a user can get wrong; the checks here keep direct calls of the
+// operators safe.
+#include <sys/mman.h>
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 #include <torch/headeronly/core/ScalarType.h>
 #include <torch/headeronly/util/Exception.h>
-
-#include <sys/mman.h>
 
 #include <array>
 #include <optional>
@@ -66,9 +66,9 @@ class Arguments {
   }
   ffc::ConstTaps taps(const char* name, const MaybeTensor& t) {
     if (!t) return {};
-    STD_TORCH_CHECK(t->dim() == 2 && t->size(0) == problem_.channels && t->is_cpu() &&
-                        dtype_of(name, *t) == problem_.filter_dtype,
-                    name, " must be [channels of u, taps], on the device of u and of the dtype of k");
+    STD_TORCH_CHECK(
+        t->dim() == 2 && t->size(0) == problem_.channels && t->is_cpu() && dtype_of(name, *t) == problem_.filter_dtype,
+        name, " must be [channels of u, taps], on the device of u and of the dtype of k");
     const Tensor& kept = keep(adjacent(*t));
     return {kept.data_ptr(), rows_stride(kept, 0)};
   }
@@ -134,11 +134,13 @@ Tensor on_huge_pages(Tensor t) {
 }
 
 Tensor scratch(std::size_t bytes) {
-  return on_huge_pages(torch::stable::empty({static_cast<int64_t>(bytes + ffc::kWorkspaceAlignment)}, ScalarType::Byte));
+  return on_huge_pages(
+      torch::stable::empty({static_cast<int64_t>(bytes + ffc::kWorkspaceAlignment)}, ScalarType::Byte));
 }
 ffc::Workspace aligned(const Tensor& t) {
   const auto address = reinterpret_cast<std::uintptr_t>(t.data_ptr());
-  const std::uintptr_t start = (address + ffc::kWorkspaceAlignment - 1) / ffc::kWorkspaceAlignment * ffc::kWorkspaceAlignment;
+  const std::uintptr_t start =
+      (address + ffc::kWorkspaceAlignment - 1) / ffc::kWorkspaceAlignment * ffc::kWorkspaceAlignment;
   return {reinterpret_cast<void*>(start), static_cast<std::size_t>(t.numel()) - (start - address)};
 }
 
@@ -158,7 +160,8 @@ Tensor new_rows(const Tensor& u) {
 }
 
 Tensor long_conv(const Tensor& u, const Tensor& k, const MaybeTensor& k_rev, const MaybeTensor& pregate,
-                 const MaybeTensor& postgate, const MaybeTensor& skip, int64_t mode, int64_t fft_size, int64_t k_rev_lag) {
+                 const MaybeTensor& postgate, const MaybeTensor& skip, int64_t mode, int64_t fft_size,
+                 int64_t k_rev_lag) {
   STD_TORCH_CHECK(k.dim() == 2, "k must be [channels, taps]");
   const ffc::Problem problem =
       problem_of(u, k.size(1), k_rev ? k_rev->size(1) : 0, dtype_of("k", k), mode, fft_size, k_rev_lag);
@@ -191,9 +194,7 @@ Gradients long_conv_backward(const Tensor& dy, const Tensor& u, const Tensor& k,
       problem_of(u, k.size(1), k_rev ? k_rev->size(1) : 0, dtype_of("k", k), mode, fft_size, k_rev_lag);
   const ffc::Plan plan = plan_of(problem);
   Arguments view(u, problem);
-  auto rows = [&](int64_t bit) {
-    return wanted & bit ? new_rows(u) : torch::stable::empty({0}, u.scalar_type());
-  };
+  auto rows = [&](int64_t bit) { return wanted & bit ? new_rows(u) : torch::stable::empty({0}, u.scalar_type()); };
   auto taps = [&](int64_t bit, const MaybeTensor& t) {
     return wanted & bit && t ? torch::stable::empty({t->size(0), t->size(1)}, t->scalar_type())
                              : torch::stable::empty({0}, k.scalar_type());
@@ -233,18 +234,17 @@ Tensor prepare_filter(const Tensor& u, const Tensor& k, const MaybeTensor& k_rev
   Arguments view(u, problem);
   Tensor spectrum = scratch(plan.spectrum_bytes());
   Tensor workspace = scratch(plan.workspace_bytes(ffc::Pass::forward));
-  check(ffc::make_filter(
-            plan, {.k = view.taps("k", k), .k_rev = view.taps("k_rev", k_rev), .storage = aligned(spectrum)},
-            execution_of(workspace))
+  check(ffc::make_filter(plan,
+                         {.k = view.taps("k", k), .k_rev = view.taps("k_rev", k_rev), .storage = aligned(spectrum)},
+                         execution_of(workspace))
             .status());
   return spectrum;
 }
 
 Tensor long_conv_prepared(const Tensor& u, const Tensor& spectrum, int64_t filter, int64_t filter_reverse,
-                          const MaybeTensor& pregate, const MaybeTensor& postgate, const MaybeTensor& skip, int64_t mode,
-                          int64_t fft_size, int64_t k_rev_lag) {
-  const ffc::Problem problem =
-      problem_of(u, filter, filter_reverse, ffc::DType::f32, mode, fft_size, k_rev_lag);
+                          const MaybeTensor& pregate, const MaybeTensor& postgate, const MaybeTensor& skip,
+                          int64_t mode, int64_t fft_size, int64_t k_rev_lag) {
+  const ffc::Problem problem = problem_of(u, filter, filter_reverse, ffc::DType::f32, mode, fft_size, k_rev_lag);
   const ffc::Plan plan = plan_of(problem);
   const ffc::Workspace storage = aligned(spectrum);
   STD_TORCH_CHECK(storage.bytes >= plan.spectrum_bytes(), "spectrum was prepared for another problem");
@@ -264,8 +264,8 @@ Tensor long_conv_prepared(const Tensor& u, const Tensor& spectrum, int64_t filte
 }
 
 // The plan in words, without tensors: any sizes may be asked about.
-std::string describe(int64_t batch, int64_t channels, int64_t length, int64_t filter, int64_t filter_reverse, int64_t mode,
-                     int64_t fft_size, int64_t k_rev_lag, int64_t dtype) {
+std::string describe(int64_t batch, int64_t channels, int64_t length, int64_t filter, int64_t filter_reverse,
+                     int64_t mode, int64_t fft_size, int64_t k_rev_lag, int64_t dtype) {
   const ffc::Problem problem{.batch = batch,
                              .channels = channels,
                              .length = length,
@@ -287,10 +287,10 @@ STABLE_TORCH_LIBRARY(flashfftconv, m) {
       "long_conv(Tensor u, Tensor k, Tensor? k_rev, Tensor? pregate, Tensor? postgate, Tensor? skip, int mode, "
       "SymInt fft_size, int k_rev_lag) -> Tensor");
   m.def(
-      "long_conv_backward(Tensor dy, Tensor u, Tensor k, Tensor? k_rev, Tensor? pregate, Tensor? postgate, Tensor? skip, "
+      "long_conv_backward(Tensor dy, Tensor u, Tensor k, Tensor? k_rev, Tensor? pregate, Tensor? postgate, Tensor? "
+      "skip, "
       "int mode, SymInt fft_size, int k_rev_lag, int wanted) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)");
-  m.def(
-      "prepare_filter(Tensor u, Tensor k, Tensor? k_rev, int mode, SymInt fft_size, int k_rev_lag) -> Tensor");
+  m.def("prepare_filter(Tensor u, Tensor k, Tensor? k_rev, int mode, SymInt fft_size, int k_rev_lag) -> Tensor");
   m.def(
       "long_conv_prepared(Tensor u, Tensor spectrum, SymInt filter, SymInt filter_reverse, Tensor? pregate, "
       "Tensor? postgate, Tensor? skip, int mode, SymInt fft_size, int k_rev_lag) -> Tensor");

@@ -36,8 +36,8 @@ HWY_INLINE PaddedRow<T> padded_row(const Shape<T>& s, T* buffer, std::int64_t be
 
 // out[i] = sum_j taps[j * step] * in[i + j], j < count
 template <class D, typename T = hn::TFromD<D>>
-HWY_NOINLINE void sliding_sums(D d, const T* taps, std::int64_t step, std::int64_t count, const T* in, std::int64_t length,
-                               T* out) {
+HWY_NOINLINE void sliding_sums(D d, const T* taps, std::int64_t step, std::int64_t count, const T* in,
+                               std::int64_t length, T* out) {
   const std::int64_t lanes = hn::Lanes(d);
   for (std::int64_t i = 0; i < length; i += 4 * lanes) {
     auto s0 = hn::Zero(d), s1 = s0, s2 = s0, s3 = s0;
@@ -72,8 +72,8 @@ struct Direct {
   }
 
   template <typename Io>
-  static void forward(const Shape<T>& s, const ForwardArguments& a, std::int64_t h, std::int64_t begin, std::int64_t end,
-                      const T* spectrum, T* scratch) {
+  static void forward(const Shape<T>& s, const ForwardArguments& a, std::int64_t h, std::int64_t begin,
+                      std::int64_t end, const T* spectrum, T* scratch) {
     const D d;
     const std::int64_t length = s.problem.length, highest = s.fold.highest();
     const T* taps = spectrum + kHeader;

@@ -1,7 +1,10 @@
 // The kernels that compute in double, once per instruction set.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "cpu/simd/kernels_double.cpp"
+// Must come first: it includes this file again for every instruction set but one.
 #include "hwy/foreach_target.h"
+
+// And then the kernels themselves.
 #include "cpu/simd/table-inl.h"
 
 #if HWY_ONCE

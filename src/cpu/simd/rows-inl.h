@@ -24,8 +24,10 @@ namespace HWY_NAMESPACE {
 
 template <class D, typename Io>
 HWY_INLINE hn::Vec<D> load_as(D d, const Io* from) {
-  if constexpr (std::is_same_v<Io, hn::TFromD<D>>) return hn::LoadU(d, from);
-  else return hn::PromoteTo(d, hn::LoadU(hn::Rebind<Io, D>(), from));
+  if constexpr (std::is_same_v<Io, hn::TFromD<D>>)
+    return hn::LoadU(d, from);
+  else
+    return hn::PromoteTo(d, hn::LoadU(hn::Rebind<Io, D>(), from));
 }
 
 // float -> bfloat16 bits in the low half: round to nearest even; a NaN stays one.
@@ -64,8 +66,10 @@ HWY_INLINE void store_as(D d, V v, Io* to) {
     const hn::RebindToUnsigned<D> du;
     const hn::Rebind<std::uint16_t, D> dh;
     hn::Vec<decltype(du)> bits;
-    if constexpr (std::is_same_v<Io, hwy::float16_t>) bits = float16_bits(d, du, v);
-    else bits = bfloat16_bits(du, v);
+    if constexpr (std::is_same_v<Io, hwy::float16_t>)
+      bits = float16_bits(d, du, v);
+    else
+      bits = bfloat16_bits(du, v);
     hn::StoreU(hn::TruncateTo(dh, bits), dh, reinterpret_cast<std::uint16_t*>(to));
   }
 }
@@ -123,8 +127,8 @@ struct RowSize {
   bool finite;  // no sample is infinite or NaN
 };
 
-// Collects the size of a row while it passes. Bits of |x| compare as integers like the numbers, and those of infinities and
-// NaN above all others.
+// Collects the size of a row while it passes. Bits of |x| compare as integers like the numbers, and those of infinities
+// and NaN above all others.
 template <class D>
 class Measure {
   using T = hn::TFromD<D>;
@@ -246,10 +250,16 @@ template <class D, typename T = hn::TFromD<D>>
 HWY_NOINLINE void read_array(D d, DType dtype, const void* from, std::int64_t count, T* to) {
   if constexpr (std::is_same_v<T, float>) {
     switch (dtype) {
-      case DType::f16: load_row(d, static_cast<const hwy::float16_t*>(from), static_cast<const hwy::float16_t*>(nullptr), count, to); return;
-      case DType::bf16: load_row(d, static_cast<const hwy::bfloat16_t*>(from), static_cast<const hwy::bfloat16_t*>(nullptr), count, to); return;
+      case DType::f16:
+        load_row(d, static_cast<const hwy::float16_t*>(from), static_cast<const hwy::float16_t*>(nullptr), count, to);
+        return;
+      case DType::bf16:
+        load_row(d, static_cast<const hwy::bfloat16_t*>(from), static_cast<const hwy::bfloat16_t*>(nullptr), count, to);
+        return;
       case DType::f32: std::memcpy(to, from, count * sizeof(float)); return;
-      case DType::f64: for (std::int64_t i = 0; i < count; ++i) to[i] = static_cast<float>(static_cast<const double*>(from)[i]); return;
+      case DType::f64:
+        for (std::int64_t i = 0; i < count; ++i) to[i] = static_cast<float>(static_cast<const double*>(from)[i]);
+        return;
     }
   } else {
     if (dtype == DType::f64) {
@@ -267,8 +277,8 @@ HWY_NOINLINE void read_array(D d, DType dtype, const void* from, std::int64_t co
   }
 }
 
-// A float on the way to 16 bits: toward zero, the last bit set if anything was lost. Rounding that to nearest gives what
-// rounding the double itself would, never a second rounding of a first.
+// A float on the way to 16 bits: toward zero, the last bit set if anything was lost. Rounding that to nearest gives
+// what rounding the double itself would, never a second rounding of a first.
 inline float float_with_odd_end(double value) {
   const float near = static_cast<float>(value);
   if (static_cast<double>(near) == value || near != near) return near;
@@ -281,10 +291,18 @@ HWY_NOINLINE void write_array(D d, const T* from, std::int64_t count, DType dtyp
   if constexpr (std::is_same_v<T, float>) {
     const Finish<float> plain;
     switch (dtype) {
-      case DType::f16: finish_row(d, from, plain, static_cast<const hwy::float16_t*>(nullptr), count, static_cast<hwy::float16_t*>(to)); return;
-      case DType::bf16: finish_row(d, from, plain, static_cast<const hwy::bfloat16_t*>(nullptr), count, static_cast<hwy::bfloat16_t*>(to)); return;
+      case DType::f16:
+        finish_row(d, from, plain, static_cast<const hwy::float16_t*>(nullptr), count,
+                   static_cast<hwy::float16_t*>(to));
+        return;
+      case DType::bf16:
+        finish_row(d, from, plain, static_cast<const hwy::bfloat16_t*>(nullptr), count,
+                   static_cast<hwy::bfloat16_t*>(to));
+        return;
       case DType::f32: std::memcpy(to, from, count * sizeof(float)); return;
-      case DType::f64: for (std::int64_t i = 0; i < count; ++i) static_cast<double*>(to)[i] = static_cast<double>(from[i]); return;
+      case DType::f64:
+        for (std::int64_t i = 0; i < count; ++i) static_cast<double*>(to)[i] = static_cast<double>(from[i]);
+        return;
     }
   } else {
     if (dtype == DType::f64) {

@@ -2,7 +2,8 @@
 // filter's spectrum -> up the tree -> root -> finish (scale, skip, gate, convert).
 //
 //   right-angle  one real row as x + 0 i modulo z^M = i; the real part of the result is the convolution
-//   pairs        rows b and b + 1 as x1 + i x2 modulo z^M = 1; real and imaginary part are their convolutions. A row that is
+//   pairs        rows b and b + 1 as x1 + i x2 modulo z^M = 1; real and imaginary part are their convolutions. A row
+//   that is
 //                not finite would spoil its partner: it travels as zeros and is written as NaN.
 #if defined(FFC_CPU_SIMD_SPECTRAL_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef FFC_CPU_SIMD_SPECTRAL_INL_H_
@@ -110,8 +111,10 @@ struct Spectral {
     std::fill(im, im + s.points, T(0));
     for (std::int64_t lag = f.negative_lo; lag <= f.negative_hi; ++lag) {
       const T tap = scratch[f.negative_index(lag) - first];
-      if (lag == 0) re[0] += tap;
-      else im[s.points + lag] = -tap;
+      if (lag == 0)
+        re[0] += tap;
+      else
+        im[s.points + lag] = -tap;
     }
   }
 
@@ -181,8 +184,8 @@ struct Spectral {
   }
 
   template <typename Io>
-  static void forward(const Shape<T>& s, const ForwardArguments& a, std::int64_t h, std::int64_t begin, std::int64_t end,
-                      const T* spectrum, T* scratch) {
+  static void forward(const Shape<T>& s, const ForwardArguments& a, std::int64_t h, std::int64_t begin,
+                      std::int64_t end, const T* spectrum, T* scratch) {
     const D d;
     const bool pairs = s.algorithm == Algorithm::pairs;
     const ConstField filter = const_field(s, spectrum + kHeader);
@@ -313,7 +316,8 @@ struct Spectral {
       if (a.dk.data) write_taps<T>(s.problem, a.dk, h, s.problem.filter, [&](std::int64_t j) { return w * c.re[j]; });
       return;
     }
-    write_gradients(s, a, h, *dskip, [&](std::int64_t lag) { return lag >= 0 ? w * c.re[lag] : -w * c.im[s.points + lag]; });
+    write_gradients(s, a, h, *dskip,
+                    [&](std::int64_t lag) { return lag >= 0 ? w * c.re[lag] : -w * c.im[s.points + lag]; });
   }
 };
 

@@ -14,7 +14,7 @@ namespace ffc::cpu {
 namespace HWY_NAMESPACE {
 
 // Calls Family::operation<Io>(arguments ...) for the family of the algorithm and the element type of the rows.
-#define FFC_WITH_ROW_TYPE(shape, operation, ...)                                                 \
+#define FFC_WITH_ROW_TYPE(shape, operation, ...)                                                  \
   do {                                                                                            \
     if constexpr (std::is_same_v<T, double>) {                                                    \
       Family::template operation<double>(shape, __VA_ARGS__);                                     \
@@ -33,8 +33,10 @@ struct Entries {
 
   static void prepare(const Shape<T>& s, const ConstTaps& k, const ConstTaps& k_rev, std::int64_t h, T* spectrum,
                       T* scratch) {
-    if (s.algorithm == Algorithm::direct) Direct<D>::prepare(s, k, k_rev, h, spectrum, scratch);
-    else Spectral<D>::prepare(s, k, k_rev, h, spectrum, scratch);
+    if (s.algorithm == Algorithm::direct)
+      Direct<D>::prepare(s, k, k_rev, h, spectrum, scratch);
+    else
+      Spectral<D>::prepare(s, k, k_rev, h, spectrum, scratch);
   }
   template <class Family>
   static void forward_of(const Shape<T>& s, const ForwardArguments& a, std::int64_t h, std::int64_t begin,
@@ -43,8 +45,10 @@ struct Entries {
   }
   static void forward(const Shape<T>& s, const ForwardArguments& a, std::int64_t h, std::int64_t begin,
                       std::int64_t end, const T* spectrum, T* scratch) {
-    if (s.algorithm == Algorithm::direct) forward_of<Direct<D>>(s, a, h, begin, end, spectrum, scratch);
-    else forward_of<Spectral<D>>(s, a, h, begin, end, spectrum, scratch);
+    if (s.algorithm == Algorithm::direct)
+      forward_of<Direct<D>>(s, a, h, begin, end, spectrum, scratch);
+    else
+      forward_of<Spectral<D>>(s, a, h, begin, end, spectrum, scratch);
   }
   template <class Family>
   static void backward_of(const Shape<T>& s, const BackwardArguments& a, std::int64_t h, std::int64_t begin,
@@ -53,12 +57,16 @@ struct Entries {
   }
   static void backward(const Shape<T>& s, const BackwardArguments& a, std::int64_t h, std::int64_t begin,
                        std::int64_t end, const T* spectrum, T* sums, T* scratch) {
-    if (s.algorithm == Algorithm::direct) backward_of<Direct<D>>(s, a, h, begin, end, spectrum, sums, scratch);
-    else backward_of<Spectral<D>>(s, a, h, begin, end, spectrum, sums, scratch);
+    if (s.algorithm == Algorithm::direct)
+      backward_of<Direct<D>>(s, a, h, begin, end, spectrum, sums, scratch);
+    else
+      backward_of<Spectral<D>>(s, a, h, begin, end, spectrum, sums, scratch);
   }
   static void finish(const Shape<T>& s, const BackwardArguments& a, std::int64_t h, T* sums, std::int64_t slices) {
-    if (s.algorithm == Algorithm::direct) Direct<D>::finish(s, a, h, sums, slices);
-    else Spectral<D>::finish(s, a, h, sums, slices);
+    if (s.algorithm == Algorithm::direct)
+      Direct<D>::finish(s, a, h, sums, slices);
+    else
+      Spectral<D>::finish(s, a, h, sums, slices);
   }
 };
 #undef FFC_WITH_ROW_TYPE

@@ -56,9 +56,8 @@ void write_gradients(const Shape<T>& s, const BackwardArguments& a, std::int64_t
   if (a.dskip) static_cast<T*>(a.dskip)[h] = static_cast<T>(dskip);
   if (a.dk.data) {
     const bool wraps = f.has_negative() && !f.from_reverse;
-    write_taps<T>(p, a.dk, h, p.filter, [&](std::int64_t j) {
-      return (j < f.positive ? gradient(j) : T(0)) + (wraps ? negative(j) : T(0));
-    });
+    write_taps<T>(p, a.dk, h, p.filter,
+                  [&](std::int64_t j) { return (j < f.positive ? gradient(j) : T(0)) + (wraps ? negative(j) : T(0)); });
   }
   if (a.dk_rev.data) write_taps<T>(p, a.dk_rev, h, p.filter_reverse, negative);
 }

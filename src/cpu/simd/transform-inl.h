@@ -101,16 +101,20 @@ template <int R>
 struct RootDown {
   template <class D, typename T>
   static HWY_INLINE void run(D d, const T* matrix, std::int64_t part, const T* re, const T* im, Field<T> out) {
-    if (im) root_down<R, true>(d, matrix, part, re, im, out);
-    else root_down<R, false>(d, matrix, part, re, im, out);
+    if (im)
+      root_down<R, true>(d, matrix, part, re, im, out);
+    else
+      root_down<R, false>(d, matrix, part, re, im, out);
   }
 };
 template <int R>
 struct RootUp {
   template <class D, typename T>
   static HWY_INLINE void run(D d, const T* matrix, std::int64_t part, Field<T> x, bool complex) {
-    if (complex) root_up<R, true>(d, matrix, part, x);
-    else root_up<R, false>(d, matrix, part, x);
+    if (complex)
+      root_up<R, true>(d, matrix, part, x);
+    else
+      root_up<R, false>(d, matrix, part, x);
   }
 };
 
@@ -187,8 +191,8 @@ HWY_INLINE void first_stage_up(D d, Field<T> x, const T* w) {
   }
 }
 
-// The product of spectra, given to Descent as the leaf of the tree: for each vector at `at`, it gets the fields' values there
-// and may change them.
+// The product of spectra, given to Descent as the leaf of the tree: for each vector at `at`, it gets the fields' values
+// there and may change them.
 //   struct Product { void operator()(D d, std::int64_t at, Complex<V> (&values)[kFields]) const; };
 
 // What goes down and up the tree together.
@@ -233,11 +237,13 @@ class Descent {
 
   HWY_INLINE void down(int level, std::int64_t node, std::int64_t count, std::int64_t size) {
     for (int f = 0; f < kFields; ++f)
-      if (ways_[f] & kDown) level_down(d_, fields_[f] + node * size, size, count, &tables_.levels[level][Tables<T>::kNode * node]);
+      if (ways_[f] & kDown)
+        level_down(d_, fields_[f] + node * size, size, count, &tables_.levels[level][Tables<T>::kNode * node]);
   }
   HWY_INLINE void up(int level, std::int64_t node, std::int64_t count, std::int64_t size) {
     for (int f = 0; f < kFields; ++f)
-      if (ways_[f] & kUp) level_up(d_, fields_[f] + node * size, size, count, &tables_.levels[level][Tables<T>::kNode * node]);
+      if (ways_[f] & kUp)
+        level_up(d_, fields_[f] + node * size, size, count, &tables_.levels[level][Tables<T>::kNode * node]);
   }
 
   HWY_INLINE void group(std::int64_t at) {
@@ -275,8 +281,10 @@ class Descent {
         HWY_UNROLL(16)
         for (int j = 0; j < kLast; ++j) x[f][j] = load(d_, fields_[f], at + j * kLanes);
         if (ways_[f] & kDown) {
-          if constexpr (kLast == 4) split4(x[f][0], x[f][1], x[f][2], x[f][3], w1, w2, two);
-          else if constexpr (kLast == 2) split(x[f][0], x[f][1], w1, two);
+          if constexpr (kLast == 4)
+            split4(x[f][0], x[f][1], x[f][2], x[f][3], w1, w2, two);
+          else if constexpr (kLast == 2)
+            split(x[f][0], x[f][1], w1, two);
         }
       }
       HWY_UNROLL(16)
@@ -291,8 +299,10 @@ class Descent {
       HWY_UNROLL(16)
       for (int f = 0; f < kFields; ++f) {
         if (ways_[f] & kUp) {
-          if constexpr (kLast == 4) join4(x[f][0], x[f][1], x[f][2], x[f][3], w1, w2, multiply(w1, w2));
-          else if constexpr (kLast == 2) join(x[f][0], x[f][1], w1);
+          if constexpr (kLast == 4)
+            join4(x[f][0], x[f][1], x[f][2], x[f][3], w1, w2, multiply(w1, w2));
+          else if constexpr (kLast == 2)
+            join(x[f][0], x[f][1], w1);
         }
         HWY_UNROLL(16)
         for (int j = 0; j < kLast; ++j) store(d_, x[f][j], fields_[f], at + j * kLanes);

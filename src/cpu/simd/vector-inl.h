@@ -100,8 +100,8 @@ HWY_INLINE void join4(Complex<V>& a, Complex<V>& b, Complex<V>& c, Complex<V>& d
 
 // Loops over arrays of vectors are unrolled fully here and elsewhere: only then do these live in registers.
 
-// Transposes a square of vectors in memory: each round moves one bit of the vector's number to the top of the lane's and
-// the lane's lowest bit to where it was.
+// Transposes a square of vectors in memory: each round moves one bit of the vector's number to the top of the lane's
+// and the lane's lowest bit to where it was.
 template <class D, typename T = hn::TFromD<D>>
 HWY_INLINE void transpose(D d, T* HWY_RESTRICT x) {
 #if HWY_TARGET != HWY_SCALAR
