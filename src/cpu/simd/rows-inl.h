@@ -22,12 +22,30 @@ namespace HWY_NAMESPACE {
 
 // ---- one vector
 
+// float16 -> float where Highway does it in portable code, which takes infinities and NaN for numbers.
+template <class D>
+HWY_INLINE hn::Vec<D> float16_from_bits(D d, const hwy::float16_t* from) {
+  const hn::RebindToUnsigned<D> du;
+  const hn::Rebind<std::uint16_t, D> dh;
+  const auto bits = hn::PromoteTo(du, hn::LoadU(dh, reinterpret_cast<const std::uint16_t*>(from)));
+  const auto size = hn::And(bits, hn::Set(du, 0x7fffu)), shifted = hn::ShiftLeft<13>(size);
+  // The product rebiases the exponent, of subnormal numbers too.
+  const auto finite = hn::BitCast(du, hn::Mul(hn::BitCast(d, shifted), hn::Set(d, 0x1p112f)));
+  const auto infinite = hn::Or(shifted, hn::Set(du, 0x7f800000u));
+  const auto out = hn::IfThenElse(hn::Gt(size, hn::Set(du, 0x7bffu)), infinite, finite);
+  return hn::BitCast(d, hn::Or(out, hn::ShiftLeft<16>(hn::Xor(bits, size))));
+}
+
 template <class D, typename Io>
 HWY_INLINE hn::Vec<D> load_as(D d, const Io* from) {
-  if constexpr (std::is_same_v<Io, hn::TFromD<D>>)
+  if constexpr (std::is_same_v<Io, hn::TFromD<D>>) {
     return hn::LoadU(d, from);
-  else
+  } else {
+#if HWY_TARGET == HWY_EMU128 || HWY_TARGET == HWY_SCALAR
+    if constexpr (std::is_same_v<Io, hwy::float16_t>) return float16_from_bits(d, from);
+#endif
     return hn::PromoteTo(d, hn::LoadU(hn::Rebind<Io, D>(), from));
+  }
 }
 
 // float -> bfloat16 bits in the low half: round to nearest even; a NaN stays one.
@@ -211,20 +229,35 @@ struct Finish {
   int x_exponent = 0;
 };
 
-// out = gate * value (gate null: value). The power of two is applied in two halves, each within range.
+// out = gate * value (gate null: value). A power of two that is not small is applied in two halves, each within range.
 template <class D, typename Io, typename T = hn::TFromD<D>>
 HWY_NOINLINE void finish_row(D d, const T* HWY_RESTRICT sum, const Finish<T>& f, const Io* gate, std::int64_t length,
                              Io* out) {
   const int half = f.exponent / 2;
-  const auto scale1 = hn::Set(d, f.weight * power_of_two<T>(half)),
+  const bool halves = half < -32 || half > 32;
+  const auto scale1 = hn::Set(d, f.weight * power_of_two<T>(halves ? half : f.exponent)),
              scale2 = hn::Set(d, power_of_two<T>(f.exponent - half));
   const auto skip = hn::Set(d, f.skip), up = hn::Set(d, power_of_two<T>(f.x_exponent));
-  for_each_vector(d, length, [&](std::int64_t i, auto part) HWY_ATTR {
-    auto v = hn::Mul(hn::Mul(part.load(d, sum + i), scale1), scale2);
-    if (f.x) v = hn::MulAdd(skip, hn::Mul(part.load(d, f.x + i), up), v);
-    if (gate) v = hn::Mul(v, part.load(d, gate + i));
-    part.store(d, v, out + i);
-  });
+  // What is absent is decided outside the loop.
+  const auto run = [&](auto with_skip, auto with_gate) HWY_ATTR {
+    for_each_vector(d, length, [&](std::int64_t i, auto part) HWY_ATTR {
+      auto v = hn::Mul(part.load(d, sum + i), scale1);
+      if (halves) v = hn::Mul(v, scale2);
+      if constexpr (with_skip) v = hn::MulAdd(skip, hn::Mul(part.load(d, f.x + i), up), v);
+      if constexpr (with_gate) v = hn::Mul(v, part.load(d, gate + i));
+      part.store(d, v, out + i);
+    });
+  };
+  const std::true_type yes;
+  const std::false_type no;
+  if (f.x && gate)
+    run(yes, yes);
+  else if (f.x)
+    run(yes, no);
+  else if (gate)
+    run(no, yes);
+  else
+    run(no, no);
 }
 
 // sum of a[i] b[i]: 16 terms a lane in the compute type, in double beyond.

@@ -85,6 +85,45 @@ HWY_NOINLINE void root_up(D d, const T* matrix, std::int64_t part, Field<T> x) {
   }
 }
 
+// The commonest root on real rows, R = 4: e(j (s + c) / 4) = e(j s / 4) i^(j c), so a twist by the first row of the
+// matrix and a butterfly: 16 operations down and 21 up where the dense matrix takes 24 and 27.
+template <class D, typename T = hn::TFromD<D>>
+HWY_NOINLINE void real_root4_down(D d, const T* matrix, std::int64_t part, const T* HWY_RESTRICT x, Field<T> out) {
+  const auto w1 = broadcast(d, matrix + 2), w2 = broadcast(d, matrix + 4), w3 = broadcast(d, matrix + 6);
+  for (std::int64_t i = 0; i < part; i += hn::Lanes(d)) {
+    const auto x0 = hn::Load(d, x + i), x1 = hn::Load(d, x + part + i), x2 = hn::Load(d, x + 2 * part + i),
+               x3 = hn::Load(d, x + 3 * part + i);
+    const auto even = hn::MulAdd(x2, w2.re, x0),
+               odd = hn::NegMulAdd(x2, w2.re, x0);  // re of x0 +- w2 x2; im: +- w2.im x2
+    const auto m = hn::Mul(x1, w1.re), n = hn::Mul(x1, w1.im);
+    const auto sum_re = hn::MulAdd(x3, w3.re, m), sum_im = hn::MulAdd(x3, w3.im, n);  // w1 x1 + w3 x3
+    const auto dif_re = hn::NegMulAdd(x3, w3.re, m), dif_im = hn::NegMulAdd(x3, w3.im, n);
+    hn::Store(hn::Add(even, sum_re), d, out.re + i);
+    hn::Store(hn::MulAdd(x2, w2.im, sum_im), d, out.im + i);
+    hn::Store(hn::Sub(odd, dif_im), d, out.re + part + i);
+    hn::Store(hn::NegMulAdd(x2, w2.im, dif_re), d, out.im + part + i);
+    hn::Store(hn::Sub(even, sum_re), d, out.re + 2 * part + i);
+    hn::Store(hn::MulSub(x2, w2.im, sum_im), d, out.im + 2 * part + i);
+    hn::Store(hn::Add(odd, dif_im), d, out.re + 3 * part + i);
+    hn::Store(hn::NegMulSub(x2, w2.im, dif_re), d, out.im + 3 * part + i);
+  }
+}
+template <class D, typename T = hn::TFromD<D>>
+HWY_NOINLINE void real_root4_up(D d, const T* matrix, std::int64_t part, Field<T> x) {
+  const auto w1 = broadcast(d, matrix + 2), w2 = broadcast(d, matrix + 4), w3 = broadcast(d, matrix + 6);
+  for (std::int64_t i = 0; i < part; i += hn::Lanes(d)) {
+    const auto a = load(d, x, i), b = load(d, x, part + i), c = load(d, x, 2 * part + i), e = load(d, x, 3 * part + i);
+    const auto ac_re = hn::Add(a.re, c.re), ac_im = hn::Add(a.im, c.im), be_re = hn::Add(b.re, e.re),
+               be_im = hn::Add(b.im, e.im);
+    const auto am_re = hn::Sub(a.re, c.re), am_im = hn::Sub(a.im, c.im), bm_re = hn::Sub(b.re, e.re),
+               bm_im = hn::Sub(b.im, e.im);
+    hn::Store(hn::Add(ac_re, be_re), d, x.re + i);
+    hn::Store(hn::MulAdd(w1.re, hn::Add(am_re, bm_im), hn::Mul(w1.im, hn::Sub(am_im, bm_re))), d, x.re + part + i);
+    hn::Store(hn::MulAdd(w2.re, hn::Sub(ac_re, be_re), hn::Mul(w2.im, hn::Sub(ac_im, be_im))), d, x.re + 2 * part + i);
+    hn::Store(hn::MulAdd(w3.re, hn::Sub(am_re, bm_im), hn::Mul(w3.im, hn::Add(am_im, bm_re))), d, x.re + 3 * part + i);
+  }
+}
+
 // Calls Call<R>::run(arguments ...) for the root of the table.
 template <template <int> class Call, typename... Arguments>
 HWY_INLINE void with_root(int root, Arguments... arguments) {
@@ -101,7 +140,9 @@ template <int R>
 struct RootDown {
   template <class D, typename T>
   static HWY_INLINE void run(D d, const T* matrix, std::int64_t part, const T* re, const T* im, Field<T> out) {
-    if (im)
+    if (!im && R == 4)
+      real_root4_down(d, matrix, part, re, out);
+    else if (im)
       root_down<R, true>(d, matrix, part, re, im, out);
     else
       root_down<R, false>(d, matrix, part, re, im, out);
@@ -111,7 +152,9 @@ template <int R>
 struct RootUp {
   template <class D, typename T>
   static HWY_INLINE void run(D d, const T* matrix, std::int64_t part, Field<T> x, bool complex) {
-    if (complex)
+    if (!complex && R == 4)
+      real_root4_up(d, matrix, part, x);
+    else if (complex)
       root_up<R, true>(d, matrix, part, x);
     else
       root_up<R, false>(d, matrix, part, x);
