@@ -1,5 +1,7 @@
 #include "algo/sizes.h"
 
+#include <algorithm>
+
 #include "algo/planner.h"
 
 namespace ffc {
@@ -11,7 +13,7 @@ void for_each_size(std::int64_t limit, int lanes, Visit visit) {
   for (int root : kRoots) {
     std::int64_t blocks = root;
     for (int levels = 0; levels < 30; ++levels, blocks *= 4) {
-      if (blocks % lanes == 0) visit(TransformSize{blocks * lanes, root, levels});
+      if (blocks % std::min(lanes, 4) == 0) visit(TransformSize{blocks * lanes, root, levels});
       if (blocks * lanes > limit) break;
     }
   }

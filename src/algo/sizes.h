@@ -14,7 +14,7 @@ struct TransformSize {
   int levels = 0;  // radix-4 levels between the root and the stages inside vectors
 };
 
-// The cheapest size of at least `length` points whose blocks fill whole groups of `lanes` vectors.
+// The cheapest size of at least `length` points whose blocks of `lanes` points fill whole packets of up to four.
 TransformSize choose_size(std::int64_t length, int lanes);
 
 // The size of exactly `points`, or one of 0 points where the table has none.

@@ -34,17 +34,70 @@ std::vector<double> descend(const std::vector<double>& nodes) {
   return below;
 }
 
-// One stage inside vectors for a group of blocks: `a` is each block's angle, `divisor` the product of the radices
-// before.
-template <typename T>
-T* put_lanes(T* to, const double* a, int lanes, int radix, int divisor) {
-  for (int w = 0; w < Tables<T>::stage_vectors(radix) / 2; ++w, to += 2 * lanes)
-    for (int lane = 0; lane < lanes; ++lane) {
-      T pair[2];
-      put(pair, a[lane] / divisor / (radix == 2 || w == 1 ? 2 : 4));
-      to[lane] = pair[0], to[lanes + lane] = pair[1];
+// Follows the angles of a packet's nodes through the zips that the kernels do on its vectors (transform-inl.h).
+class Packet {
+ public:
+  Packet(const double* blocks, int lanes, int last) : lanes_(lanes) {
+    for (int v = 0; v < last; ++v) vectors_.emplace_back(lanes, blocks[v]);
+  }
+  // Vectors whose numbers differ in `bit` take turns.
+  void zip(int bit) {
+    for (int v = 0; v < static_cast<int>(vectors_.size()); ++v) {
+      if (v & bit) continue;
+      std::vector<double>& a = vectors_[v];
+      std::vector<double>& b = vectors_[v | bit];
+      std::vector<double> both;
+      for (int lane = 0; lane < lanes_; ++lane) both.insert(both.end(), {a[lane], b[lane]});
+      a.assign(both.begin(), both.begin() + lanes_);
+      b.assign(both.begin() + lanes_, both.end());
     }
-  return to;
+  }
+  // Each node becomes the child that its vector will hold.
+  void descend(int radix) {
+    for (int v = 0; v < static_cast<int>(vectors_.size()); ++v)
+      for (double& a : vectors_[v]) a = (a + v % radix) / radix;
+  }
+  const std::vector<double>& vector(int v) const { return vectors_[v]; }
+
+ private:
+  int lanes_;
+  std::vector<std::vector<double>> vectors_;
+};
+
+// `count` lanes' e(scale a) as re and im.
+template <typename T>
+T* put_lanes(T* to, const std::vector<double>& angles, int count, double scale) {
+  for (int lane = 0; lane < count; ++lane) {
+    T pair[2];
+    put(pair, scale * angles[lane]);
+    to[lane] = pair[0], to[count + lane] = pair[1];
+  }
+  return to + 2 * count;
+}
+
+template <typename T>
+void put_packet(T* to, const double* blocks, const Tables<T>& t) {
+  constexpr int kRepeated = 16 / sizeof(T);
+  T* const last = to + t.first_size(t.first, t.lanes);
+  Packet packet(blocks, t.lanes, t.last);
+  if (t.first > 1) {
+    packet.zip(1);
+    if (t.first == 4) {
+      packet.zip(2);
+      for (int power = 1; power <= 3; ++power) to = put_lanes(to, packet.vector(0), kRepeated, power / 4.0);
+    } else {
+      to = put_lanes(to, packet.vector(0), kRepeated, 0.5);
+      to = put_lanes(to, packet.vector(2), kRepeated, 0.5);
+    }
+    packet.descend(t.first);
+  }
+  to = last;
+  if (t.last > 1) packet.zip(1);
+  if (t.last == 4) {
+    packet.zip(2);
+    to = put_lanes(to, packet.vector(0), t.lanes, 0.25);
+  }
+  if (t.last > 1) put_lanes(to, packet.vector(0), t.lanes, 0.5);
 }
 
 template <typename T>
@@ -69,18 +122,11 @@ std::shared_ptr<const Tables<T>> build(TransformSize size, int lanes, double shi
     nodes = descend(nodes);
   }
 
-  t->lane.resize(nodes.size() * t->lane_vectors());
-  T* to = t->lane.data();
-  for (std::size_t group = 0; group < nodes.size(); group += lanes) {
-    to = put_lanes(to, &nodes[group], lanes, t->first, 1);
-    to = put_lanes(to, &nodes[group], lanes, t->last, t->first);
-  }
-  t->child.resize(4 * t->first);
-  for (int c = 0; c < t->first; ++c) {
-    const double turn = (t->first == 2 ? c : kOrder[c]) / t->first;  // (a + c) / first = a / first + turn
-    put(&t->child[4 * c], turn / t->last);
-    put(&t->child[4 * c + 2], turn / 2);
-  }
+  t->packet_size = t->first_size(t->first, lanes) + (t->last == 4 ? 4 : t->last == 2 ? 2 : 0) * lanes;
+  t->packets.resize(nodes.size() / t->last * t->packet_size);
+  T* to = t->packets.data();
+  for (std::size_t block = 0; block < nodes.size(); block += t->last, to += t->packet_size)
+    put_packet(to, &nodes[block], *t);
   return t;
 }
 

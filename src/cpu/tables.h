@@ -46,13 +46,17 @@ struct Tables {
   // a level: [node][kNode]: e(a / 4) as re, im, then e(a / 2) and e(3 a / 4)
   static constexpr int kNode = 6;
   std::vector<AlignedVector<T>> levels;
-  // [group of `lanes` blocks][vectors][lane = block]: the first stage's twiddles, then the last's of child 0
-  AlignedVector<T> lane;
-  // [child of the first stage][4]: what turns child 0's twiddles of the last stage into the child's
-  AlignedVector<T> child;
+  // [packet of `last` blocks][packet_size], for each packet: the first stage's twiddles, each as 128 bits of re and 128
+  // of im that repeat along the vector (radix 4: e(a / 4), e(a / 2), e(3 a / 4); radix 2: e(a / 2) of its two pairs of
+  // vectors); the last stage's, each as a vector of re and one of im (radix 4: e(a / 4), e(a / 2); radix 2: e(a / 2)).
+  AlignedVector<T> packets;
+  std::int64_t packet_size = 0;
 
-  int lane_vectors() const { return stage_vectors(first) + stage_vectors(last); }
-  static constexpr int stage_vectors(int radix) { return radix == 4 ? 4 : radix == 2 ? 2 : 0; }
+  // Elements of a packet before the last stage's vectors, which are aligned.
+  static constexpr int first_size(int first, int lanes) {
+    const int twiddles = first == 4 ? 3 : first == 2 ? 2 : 0, repeated = 2 * 16 / static_cast<int>(sizeof(T));
+    return (twiddles * repeated + lanes - 1) / lanes * lanes;
+  }
 };
 
 // Shared between the plans that use the same size.

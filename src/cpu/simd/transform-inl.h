@@ -190,49 +190,102 @@ HWY_NOINLINE void level_up(D d, Field<T> x, std::int64_t size, std::int64_t node
   }
 }
 
-// ---- inside vectors: a group is `lanes` blocks of `lanes` points, transposed so that a lane is a block
+// ---- inside vectors: a packet is `last` vectors of `last` blocks. Zips bring the lanes' upper bits to the vectors'
+// numbers for the first of the two stages, then the lower ones for the last; a lane is then a block, or a child of a
+// block.
+//   float, 16 lanes (bits l3 l2 l1 l0, vectors v1 v0): zip twice, vectors are (l3, l2), radix 4, lanes are l1 l0 v0 v1;
+//   zip twice, vectors are (l1, l0), radix 4.   8 lanes: zip once, vectors are (v1, l2), radix 2; zip twice, radix 4.
 
-// The first of the two stages, of radix lanes / 4: vectors r * last + j, r < first.
-template <class D, typename T = hn::TFromD<D>>
-HWY_INLINE void first_stage_down(D d, Field<T> x, const T* w) {
-  constexpr int kLanes = kLanesOf<D>, kLast = HWY_MIN(kLanes, 4), kFirst = kLanes / kLast;
-  const auto two = hn::Set(d, T(2));
-  for (int j = 0; kFirst > 1 && j < kLast; ++j) {
-    const Field<T> v = x + j * kLanes;
-    constexpr int kStep = kLast * kLanes;
-    const auto w1 = load(d, Field<const T>{w, w + kLanes}, 0);
-    if constexpr (kFirst == 4) {
-      const auto w2 = load(d, Field<const T>{w + 2 * kLanes, w + 3 * kLanes}, 0);
-      auto a = load(d, v, 0), b = load(d, v, kStep), c = load(d, v, 2 * kStep), e = load(d, v, 3 * kStep);
-      split4(a, b, c, e, w1, w2, two);
-      store(d, a, v, 0), store(d, b, v, kStep), store(d, c, v, 2 * kStep), store(d, e, v, 3 * kStep);
-    } else {
-      auto a = load(d, v, 0), b = load(d, v, kStep);
-      split(a, b, w1, two);
-      store(d, a, v, 0), store(d, b, v, kStep);
-    }
-  }
+// Four vectors: their bit 0 against the lanes, then their bit 1.
+template <class D, class V>
+HWY_INLINE void zip_low(D d, Complex<V> (&x)[4]) {
+  zip(d, x[0], x[1]);
+  zip(d, x[2], x[3]);
+}
+template <class D, class V>
+HWY_INLINE void zip_high(D d, Complex<V> (&x)[4]) {
+  zip(d, x[0], x[2]);
+  zip(d, x[1], x[3]);
+}
+template <class D, class V>
+HWY_INLINE void unzip_low(D d, Complex<V> (&x)[4]) {
+  unzip(d, x[0], x[1]);
+  unzip(d, x[2], x[3]);
+}
+template <class D, class V>
+HWY_INLINE void unzip_high(D d, Complex<V> (&x)[4]) {
+  unzip(d, x[0], x[2]);
+  unzip(d, x[1], x[3]);
 }
 
+// A twiddle of the first stage: the same in every 128 bits.
 template <class D, typename T = hn::TFromD<D>>
-HWY_INLINE void first_stage_up(D d, Field<T> x, const T* w) {
-  constexpr int kLanes = kLanesOf<D>, kLast = HWY_MIN(kLanes, 4), kFirst = kLanes / kLast;
-  for (int j = 0; kFirst > 1 && j < kLast; ++j) {
-    const Field<T> v = x + j * kLanes;
-    constexpr int kStep = kLast * kLanes;
-    const auto w1 = load(d, Field<const T>{w, w + kLanes}, 0);
-    if constexpr (kFirst == 4) {
-      const auto w2 = load(d, Field<const T>{w + 2 * kLanes, w + 3 * kLanes}, 0);
-      auto a = load(d, v, 0), b = load(d, v, kStep), c = load(d, v, 2 * kStep), e = load(d, v, 3 * kStep);
-      join4(a, b, c, e, w1, w2, multiply(w1, w2));
-      store(d, a, v, 0), store(d, b, v, kStep), store(d, c, v, 2 * kStep), store(d, e, v, 3 * kStep);
-    } else {
-      auto a = load(d, v, 0), b = load(d, v, kStep);
-      join(a, b, w1);
-      store(d, a, v, 0), store(d, b, v, kStep);
+HWY_INLINE Complex<hn::Vec<D>> load_repeated(D d, const T* w) {
+#if HWY_TARGET == HWY_SCALAR
+  return {hn::Load(d, w), hn::Load(d, w)};
+#else
+  return {hn::LoadDup128(d, w), hn::LoadDup128(d, w + 16 / sizeof(T))};
+#endif
+}
+
+// `last` vectors of a field, down to the leaves and back. w: the packet's twiddles (tables.h).
+template <class D>
+struct Packet {
+  using T = hn::TFromD<D>;
+  using V = hn::Vec<D>;
+  static constexpr int kLanes = kLanesOf<D>, kLast = HWY_MIN(kLanes, 4), kFirst = kLanes / kLast;
+  static constexpr int kRepeated = 2 * 16 / sizeof(T);  // elements of a repeated twiddle
+  static constexpr int kFirstSize = Tables<T>::first_size(kFirst, kLanes);
+
+  static HWY_INLINE void down(D d, Complex<V> (&x)[kLast], const T* w) {
+    const V two = hn::Set(d, T(2));
+    if constexpr (kLast == 4) {
+      zip_low(d, x);
+      if constexpr (kFirst == 4) {
+        zip_high(d, x);
+        split4(x[0], x[2], x[1], x[3], load_repeated(d, w), load_repeated(d, w + kRepeated), two);
+        zip_low(d, x);
+      } else if constexpr (kFirst == 2) {
+        split(x[0], x[1], load_repeated(d, w), two);
+        split(x[2], x[3], load_repeated(d, w + kRepeated), two);
+        zip_low(d, x);
+      }
+      zip_high(d, x);
+      split4(x[0], x[2], x[1], x[3], last_twiddle(d, w, 0), last_twiddle(d, w, 1), two);
+    } else if constexpr (kLast == 2) {
+      zip(d, x[0], x[1]);
+      split(x[0], x[1], last_twiddle(d, w, 0), two);
     }
   }
-}
+
+  static HWY_INLINE void up(D d, Complex<V> (&x)[kLast], const T* w) {
+    if constexpr (kLast == 4) {
+      const auto w1 = last_twiddle(d, w, 0), w2 = last_twiddle(d, w, 1);
+      join4(x[0], x[2], x[1], x[3], w1, w2, multiply(w1, w2));
+      unzip_high(d, x);
+      if constexpr (kFirst == 4) {
+        unzip_low(d, x);
+        join4(x[0], x[2], x[1], x[3], load_repeated(d, w), load_repeated(d, w + kRepeated),
+              load_repeated(d, w + 2 * kRepeated));
+        unzip_high(d, x);
+      } else if constexpr (kFirst == 2) {
+        unzip_low(d, x);
+        join(x[0], x[1], load_repeated(d, w));
+        join(x[2], x[3], load_repeated(d, w + kRepeated));
+      }
+      unzip_low(d, x);
+    } else if constexpr (kLast == 2) {
+      join(x[0], x[1], last_twiddle(d, w, 0));
+      unzip(d, x[0], x[1]);
+    }
+  }
+
+ private:
+  static HWY_INLINE Complex<V> last_twiddle(D d, const T* w, int which) {
+    const T* at = w + kFirstSize + 2 * which * kLanes;
+    return {hn::Load(d, at), hn::Load(d, at + kLanes)};
+  }
+};
 
 // The product of spectra, given to Descent as the leaf of the tree: for each vector at `at`, it gets the fields' values
 // there and may change them.
@@ -243,8 +296,8 @@ template <class D, int kFields, class Product>
 class Descent {
   using T = hn::TFromD<D>;
   using V = hn::Vec<D>;
-  static constexpr int kLanes = kLanesOf<D>, kLast = HWY_MIN(kLanes, 4), kFirst = kLanes / kLast;
-  static constexpr std::int64_t kGroup = std::int64_t{kLanes} * kLanes;
+  static constexpr int kLanes = kLanesOf<D>, kLast = Packet<D>::kLast;
+  static constexpr std::int64_t kPacketPoints = std::int64_t{kLast} * kLanes;
   // A third of a first cache of 48 KiB for the data, half of one of 32; spectra and twiddles share the rest.
   static constexpr std::int64_t kBlockPoints = 16384 / (2 * sizeof(T) * kFields);
 
@@ -271,7 +324,7 @@ class Descent {
     const int bottom = tables_.size.levels;
     std::int64_t n = node, c = count, s = size;
     for (int l = level; l < bottom; ++l, n *= 4, c *= 4, s /= 4) down(l, n, c, s);
-    for (std::int64_t at = node * size; at < (node + count) * size; at += kGroup) group(at);
+    for (std::int64_t at = node * size; at < (node + count) * size; at += kPacketPoints) packet(at);
     for (int l = bottom; l-- > level;) {
       n /= 4, c /= 4, s *= 4;
       up(l, n, c, s);
@@ -289,67 +342,30 @@ class Descent {
         level_up(d_, fields_[f] + node * size, size, count, &tables_.levels[level][Tables<T>::kNode * node]);
   }
 
-  HWY_INLINE void group(std::int64_t at) {
-    const T* w = &tables_.lane[at / kLanes * tables_.lane_vectors()];
-    for (int f = 0; f < kFields; ++f)
-      if (ways_[f] & kDown) {
-        transpose(d_, fields_[f].re + at);
-        transpose(d_, fields_[f].im + at);
-        first_stage_down(d_, fields_[f] + at, w);
-      }
-    last_stage(at, w + Tables<T>::stage_vectors(kFirst) * kLanes);
-    for (int f = 0; f < kFields; ++f)
-      if (ways_[f] & kUp) {
-        first_stage_up(d_, fields_[f] + at, w);
-        transpose(d_, fields_[f].re + at);
-        transpose(d_, fields_[f].im + at);
-      }
-  }
-
-  // The last stage down, the product, and the last stage up, in registers.
-  HWY_INLINE void last_stage(std::int64_t at, const T* w) {
-    const V two = hn::Set(d_, T(2));
-    Complex<V> base1{two, two}, base2 = base1;  // without a stage, anything
-    if constexpr (kLast > 1) base1 = load(d_, Field<const T>{w, w + kLanes}, 0);
-    if constexpr (kLast == 4) base2 = load(d_, Field<const T>{w + 2 * kLanes, w + 3 * kLanes}, 0);
-    for (int child = 0; child < kFirst; ++child, at += kLast * kLanes) {
-      Complex<V> w1 = base1, w2 = base2;
-      if (child > 0) {
-        w1 = multiply(base1, broadcast(d_, &tables_.child[4 * child]));
-        w2 = multiply(base2, broadcast(d_, &tables_.child[4 * child + 2]));
-      }
-      Complex<V> x[kFields][kLast];
+  // The stages inside vectors, the product between, in registers.
+  HWY_INLINE void packet(std::int64_t at) {
+    const T* w = &tables_.packets[at / kPacketPoints * tables_.packet_size];
+    Complex<V> x[kFields][kLast];
+    HWY_UNROLL(16)
+    for (int f = 0; f < kFields; ++f) {
       HWY_UNROLL(16)
-      for (int f = 0; f < kFields; ++f) {
-        HWY_UNROLL(16)
-        for (int j = 0; j < kLast; ++j) x[f][j] = load(d_, fields_[f], at + j * kLanes);
-        if (ways_[f] & kDown) {
-          if constexpr (kLast == 4)
-            split4(x[f][0], x[f][1], x[f][2], x[f][3], w1, w2, two);
-          else if constexpr (kLast == 2)
-            split(x[f][0], x[f][1], w1, two);
-        }
-      }
+      for (int j = 0; j < kLast; ++j) x[f][j] = load(d_, fields_[f], at + j * kLanes);
+      if (ways_[f] & kDown) Packet<D>::down(d_, x[f], w);
+    }
+    HWY_UNROLL(16)
+    for (int j = 0; j < kLast; ++j) {
+      Complex<V> values[kFields];
       HWY_UNROLL(16)
-      for (int j = 0; j < kLast; ++j) {
-        Complex<V> values[kFields];
-        HWY_UNROLL(16)
-        for (int f = 0; f < kFields; ++f) values[f] = x[f][j];
-        product_(d_, at + j * kLanes, values);
-        HWY_UNROLL(16)
-        for (int f = 0; f < kFields; ++f) x[f][j] = values[f];
-      }
+      for (int f = 0; f < kFields; ++f) values[f] = x[f][j];
+      product_(d_, at + j * kLanes, values);
       HWY_UNROLL(16)
-      for (int f = 0; f < kFields; ++f) {
-        if (ways_[f] & kUp) {
-          if constexpr (kLast == 4)
-            join4(x[f][0], x[f][1], x[f][2], x[f][3], w1, w2, multiply(w1, w2));
-          else if constexpr (kLast == 2)
-            join(x[f][0], x[f][1], w1);
-        }
-        HWY_UNROLL(16)
-        for (int j = 0; j < kLast; ++j) store(d_, x[f][j], fields_[f], at + j * kLanes);
-      }
+      for (int f = 0; f < kFields; ++f) x[f][j] = values[f];
+    }
+    HWY_UNROLL(16)
+    for (int f = 0; f < kFields; ++f) {
+      if (ways_[f] & kUp) Packet<D>::up(d_, x[f], w);
+      HWY_UNROLL(16)
+      for (int j = 0; j < kLast; ++j) store(d_, x[f][j], fields_[f], at + j * kLanes);
     }
   }
 

@@ -98,32 +98,55 @@ HWY_INLINE void join4(Complex<V>& a, Complex<V>& b, Complex<V>& c, Complex<V>& d
   d = multiply_conjugate(Complex<V>{hn::Sub(d0.re, d1.im), hn::Add(d0.im, d1.re)}, w3);
 }
 
-// Loops over arrays of vectors are unrolled fully here and elsewhere: only then do these live in registers.
-
-// Transposes a square of vectors in memory: each round moves one bit of the vector's number to the top of the lane's
-// and the lane's lowest bit to where it was.
-template <class D, typename T = hn::TFromD<D>>
-HWY_INLINE void transpose(D d, T* HWY_RESTRICT x) {
-#if HWY_TARGET != HWY_SCALAR
-  constexpr int kLanes = kLanesOf<D>;
-  hn::Vec<D> v[kLanes];
-  HWY_UNROLL(16)
-  for (int i = 0; i < kLanes; ++i) v[i] = hn::Load(d, x + i * kLanes);
-  HWY_UNROLL(16)
-  for (int bit = 1; bit < kLanes; bit *= 2) {
-    HWY_UNROLL(16)
-    for (int i = 0; i < kLanes; ++i)
-      if (!(i & bit)) {
-        const hn::Vec<D> low = v[i], high = v[i | bit];
-        v[i] = hn::ConcatEven(d, high, low);
-        v[i | bit] = hn::ConcatOdd(d, high, low);
-      }
+// (a, b) -> their lanes in turn: a0 b0 a1 b1 .. The highest bit of the lane's number becomes the vector's, the vector's
+// the lane's lowest.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE void zip(D d, V& a, V& b) {
+#if HWY_TARGET == HWY_SCALAR
+  static_cast<void>(d), static_cast<void>(a), static_cast<void>(b);
+#elif HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
+  // One permutation of two sources, which Highway 1.0 has no name for.
+  static_cast<void>(d);
+  V low, high;
+  if constexpr (sizeof(hn::TFromD<D>) == 4) {
+    const __m512i first = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    const __m512i last = _mm512_add_epi32(first, _mm512_set1_epi32(8));
+    low.raw = _mm512_permutex2var_ps(a.raw, first, b.raw);
+    high.raw = _mm512_permutex2var_ps(a.raw, last, b.raw);
+  } else {
+    const __m512i first = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11);
+    const __m512i last = _mm512_add_epi64(first, _mm512_set1_epi64(4));
+    low.raw = _mm512_permutex2var_pd(a.raw, first, b.raw);
+    high.raw = _mm512_permutex2var_pd(a.raw, last, b.raw);
   }
-  HWY_UNROLL(16)
-  for (int i = 0; i < kLanes; ++i) hn::Store(v[i], d, x + i * kLanes);
+  a = low, b = high;
+#elif HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2
+  const V low = hn::InterleaveLower(d, a, b), high = hn::InterleaveUpper(d, a, b);
+  a = hn::ConcatLowerLower(d, high, low), b = hn::ConcatUpperUpper(d, high, low);
 #else
-  static_cast<void>(d), static_cast<void>(x);  // a square of one
+  const V low = hn::InterleaveLower(d, a, b), high = hn::InterleaveUpper(d, a, b);
+  a = low, b = high;
 #endif
+}
+// The way back.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE void unzip(D d, V& a, V& b) {
+#if HWY_TARGET == HWY_SCALAR
+  static_cast<void>(d), static_cast<void>(a), static_cast<void>(b);
+#else
+  const V even = hn::ConcatEven(d, b, a), odd = hn::ConcatOdd(d, b, a);
+  a = even, b = odd;
+#endif
+}
+template <class D, class V>
+HWY_INLINE void zip(D d, Complex<V>& a, Complex<V>& b) {
+  zip(d, a.re, b.re);
+  zip(d, a.im, b.im);
+}
+template <class D, class V>
+HWY_INLINE void unzip(D d, Complex<V>& a, Complex<V>& b) {
+  unzip(d, a.re, b.re);
+  unzip(d, a.im, b.im);
 }
 
 }  // namespace HWY_NAMESPACE
