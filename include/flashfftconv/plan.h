@@ -69,7 +69,7 @@ class Plan {
   std::shared_ptr<const BackendPlan> backend_;
 };
 
-constexpr std::size_t kWorkspaceAlignment = 128;
+constexpr std::size_t kWorkspaceAlignment = 64;
 
 /// Checks the problem and decides how to solve it. The status says what is unsupported, and why.
 Result<Plan> make_plan(const Problem& problem, Device device = {}, PlanOptions options = {});

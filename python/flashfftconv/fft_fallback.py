@@ -39,6 +39,8 @@ def long_conv(
     fft_size: int,
     k_rev_lag: int,
 ) -> Tensor:
+    if u.numel() == 0:
+        return torch.empty_like(u)
     dtype = compute_dtype(u.dtype)
     x = u.to(dtype) if pregate is None else u.to(dtype) * pregate.to(dtype)
     y = _convolve(x, k.to(dtype), None if k_rev is None else k_rev.to(dtype), mode, fft_size, k_rev_lag)
@@ -68,6 +70,8 @@ def long_conv_backward(
     wanted: int,
 ) -> tuple[Tensor, ...]:
     dtype = compute_dtype(u.dtype)
+    if u.numel() == 0:
+        return _empty_gradients(u, k, k_rev, wanted)
     length = u.shape[-1]
     n = _transform_size(length, mode, fft_size)
     wide = [None if t is None else t.to(dtype) for t in (u, pregate, postgate, dy)]
@@ -101,6 +105,16 @@ def long_conv_backward(
     if wanted & 0b100000:
         dskip = (g * x).sum((0, 2))
     return du, dk, dk_rev, dpre, dpost, dskip
+
+
+def _empty_gradients(u: Tensor, k: Tensor, k_rev: Tensor | None, wanted: int) -> tuple[Tensor, ...]:
+    """Without rows, rows have no gradient and the filter's is zero."""
+    none = u.new_empty(0)
+    rows = [torch.empty_like(u) if wanted & bit else none for bit in (1, 8, 16)]
+    dk = torch.zeros_like(k) if wanted & 2 else k.new_empty(0)
+    dk_rev = torch.zeros_like(k_rev) if wanted & 4 and k_rev is not None else k.new_empty(0)
+    dskip = u.new_zeros(u.shape[1] if wanted & 32 else 0, dtype=compute_dtype(u.dtype))
+    return rows[0], dk, dk_rev, rows[1], rows[2], dskip
 
 
 def _fit(t: Tensor, size: int) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from . import ops  # noqa: F401  (registers the operators)
+from .ops import follow_autocast
 from .problem import DTYPES, MODES, check_call, check_filter, compute_dtype
 
 _ops = torch.ops.flashfftconv
@@ -33,11 +33,11 @@ def long_conv(
     u : Tensor, [B, H, L]
         float16, bfloat16, float32 or float64; any strides. ``L >= 1``; B and H may be 0.
     k : Tensor, [H, Lk] or [1, H, Lk]; or Filter
-        Taps in any floating dtype, ``Lk >= 1``. A `Filter` carries its own mode, `k_rev` and `fft_size`: the arguments of
-        those names must then be left out.
+        Taps in any floating dtype, ``Lk >= 1``. A `Filter` carries its own mode, `k_rev`, `k_rev_lag` and `fft_size`:
+        the arguments of those names must then be left out.
     mode : {"causal", "circular", "bidirectional"}
-        causal: lags j >= 0; taps past L never matter. circular: indices modulo `fft_size`, `u` and `k` zero-extended to it,
-        ``L <= fft_size`` and ``Lk <= fft_size``. bidirectional: lags >= 0 from `k`, lags < 0 from `k_rev`.
+        causal: lags j >= 0; taps past L never matter. circular: indices modulo `fft_size`, `u` and `k` zero-extended
+        to it, ``L <= fft_size`` and ``Lk <= fft_size``. bidirectional: lags >= 0 from `k`, lags < 0 from `k_rev`.
     k_rev : Tensor, [H, Lr], optional
         Bidirectional mode only, of the dtype of `k`: ``k_rev[j]`` acts at lag ``-(j + k_rev_lag)``.
     k_rev_lag : {1, 0}
@@ -61,8 +61,8 @@ def long_conv(
 
     Notes
     -----
-    Differentiable to any order in every tensor; same bits every run. Under autocast `u` and the gates follow it, the filter
-    keeps its precision. Formulas: "The operation" in the documentation.
+    Differentiable to any order in every tensor; same bits every run. Under autocast `u` and the gates follow it, the
+    filter keeps its precision. Formulas: "The operation" in the documentation.
 
     Examples
     --------
@@ -71,8 +71,10 @@ def long_conv(
     torch.Size([4, 64, 1000])
     """
     if isinstance(k, Filter):
-        if k_rev is not None or fft_size is not None:
-            raise ValueError("k is a Filter, which carries k_rev and fft_size; leave these arguments out")
+        given = dict(mode=(mode, "causal"), k_rev=(k_rev, None), k_rev_lag=(k_rev_lag, 1), fft_size=(fft_size, None))
+        for name, (value, default) in given.items():
+            if value is not default and value != default and value is not getattr(k, name):
+                raise ValueError(f"k is a Filter, which carries its own {name}; leave the argument out")
         return k._apply(u, pregate, postgate, skip)
     check_call(u, k, mode, k_rev, k_rev_lag, fft_size, pregate, postgate, skip)
     if k.dim() == 3:
@@ -85,8 +87,9 @@ def long_conv(
 class Filter:
     """A filter with its mode, which may stand for `k` in `long_conv`.
 
-    After `precompute`, its spectrum is computed once for each length, dtype and device it meets and kept: for inference, where
-    taps no longer change. Nothing is kept before: taps may then change in place between calls, and gradients flow.
+    After `precompute`, its spectrum is computed once for each length, dtype and device it meets and kept: for
+    inference, where taps no longer change. Nothing is kept before: taps may then change in place between calls, and
+    gradients flow.
 
     Parameters
     ----------
@@ -114,8 +117,8 @@ class Filter:
         self._taps: tuple[Tensor, Tensor | None] = (k, k_rev)
 
     def precompute(self) -> Filter:
-        """Fixes the taps as they are now; spectra are computed from them at the first call of each length. Returns self."""
-        self._taps = tuple(t if t is None else t.detach().squeeze(0).clone() for t in (self.k, self.k_rev))
+        """Fixes the taps as they are now; their spectra are computed at the first call of each length. Returns self."""
+        self._taps = tuple(t if t is None else t.detach().flatten(0, -2).clone() for t in (self.k, self.k_rev))
         self._spectra = {}
         return self
 
@@ -128,10 +131,15 @@ class Filter:
         if self._spectra is None or u.device.type != "cpu":
             k, k_rev = (self.k, self.k_rev) if self._spectra is None else self._taps
             return long_conv(u, k, self.mode, k_rev, self.k_rev_lag, self.fft_size, pregate, postgate, skip)
+        u, pregate, postgate = follow_autocast(u, pregate, postgate)
         k, k_rev = self._taps
         check_call(u, k, self.mode, k_rev, self.k_rev_lag, self.fft_size, pregate, postgate, skip)
-        if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (u, pregate, postgate, skip)):
-            raise ValueError("k is a precomputed Filter and a gradient is wanted; use it under torch.no_grad(), or pass the taps")
+        if torch.is_grad_enabled() and any(
+            t is not None and t.requires_grad for t in (u, self.k, self.k_rev, pregate, postgate, skip)
+        ):
+            raise ValueError(
+                "k is a precomputed Filter and a gradient is wanted; use it under torch.no_grad(), or pass the taps"
+            )
         if skip is not None:
             skip = skip.to(compute_dtype(u.dtype))
         how = (MODES[self.mode], self.fft_size or 0, self.k_rev_lag)
@@ -167,6 +175,6 @@ def explain(
         return (
             f"{mode} convolution {list(u.shape)} * {taps[0]} taps, {str(u.dtype)[6:]}, on {u.device}\n"
             f"  algorithm: real FFTs of {n} points by torch.fft\n"
-            "  why: this build has no engine of its own for the device; results are the same, in several passes over memory\n"
+            "  why: this build has no engine of its own for the device; same results, in several passes over memory\n"
         )
     return _ops.describe(*u.shape, *taps, MODES[mode], fft_size or 0, k_rev_lag, DTYPES[u.dtype])

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from .functional import long_conv
-from .problem import DTYPES
+from .problem import DTYPES, check_int
 
 # Buffers that the reference saved in checkpoints; all of them are tables that we compute otherwise or not at all.
 _REFERENCE_BUFFERS = (
@@ -42,8 +42,7 @@ class FlashFFTConv(nn.Module):
 
     def __init__(self, seqlen: int, dtype: torch.dtype = torch.float16, use_32_butterfly: bool = True):
         super().__init__()
-        if isinstance(seqlen, bool) or not isinstance(seqlen, int):
-            raise TypeError(f"seqlen is {seqlen!r}; it must be an int")
+        check_int("seqlen", seqlen)
         if seqlen < 1:
             raise ValueError(f"seqlen is {seqlen}; it must be at least 1")
         if dtype not in DTYPES:

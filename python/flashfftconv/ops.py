@@ -1,8 +1,9 @@
 """What torch needs to know about `torch.ops.flashfftconv.*` beside the C++ kernels.
 
-`long_conv(u, k, k_rev, pregate, postgate, skip, mode, fft_size, k_rev_lag)` is linear in each of u, pregate, postgate and in
-the filter (k, k_rev, skip) together; `long_conv_backward(dy, <the same>, wanted)` returns its gradients in that order, those
-without a bit in `wanted` empty. The derivatives of both are sums of the two operators again, so every order exists.
+`long_conv(u, k, k_rev, pregate, postgate, skip, mode, fft_size, k_rev_lag)` is linear in each of u, pregate, postgate
+and in the filter (k, k_rev, skip) together; `long_conv_backward(dy, <the same>, wanted)` returns its gradients in that
+order, those without a bit in `wanted` empty. The derivatives of both are sums of the two operators again: every order
+exists.
 Formulas: docs, "The operation" (gradients, double backward).
 """
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 from torch._functorch.autograd_function import enable_single_level_autograd_function
 from torch.autograd import Function
+from torch.autograd.forward_ad import _set_fwd_grad_enabled, unpack_dual
 
 from . import _library, fft_fallback  # noqa: F401  (the operators must be loaded first)
 from .problem import compute_dtype
@@ -27,13 +29,22 @@ ROWS, FILTER = U | PREGATE | POSTGATE, K | K_REV | SKIP
 # ---- shapes without data
 
 
+def _check_devices(*tensors: Tensor | None) -> None:
+    devices = {t.device for t in tensors if t is not None}
+    if len(devices) > 1:
+        raise RuntimeError(f"tensors are on {', '.join(sorted(map(str, devices)))}; they must be on one device")
+
+
 @torch.library.register_fake("flashfftconv::long_conv")
 def _(u, k, k_rev, pregate, postgate, skip, mode, fft_size, k_rev_lag):
+    _check_devices(u, k, k_rev, pregate, postgate, skip)
     return u.new_empty(u.shape)
 
 
 @torch.library.register_fake("flashfftconv::long_conv_backward")
 def _(dy, u, k, k_rev, pregate, postgate, skip, mode, fft_size, k_rev_lag, wanted):
+    _check_devices(dy, u, k, k_rev, pregate, postgate, skip)
+
     def rows(bit):
         return u.new_empty(u.shape if wanted & bit else (0,))
 
@@ -51,6 +62,7 @@ def _(u, k, k_rev, mode, fft_size, k_rev_lag):
 
 @torch.library.register_fake("flashfftconv::long_conv_prepared")
 def _(u, spectrum, filter, filter_reverse, pregate, postgate, skip, mode, fft_size, k_rev_lag):
+    _check_devices(u, spectrum, pregate, postgate, skip)
     return u.new_empty(u.shape)
 
 
@@ -66,8 +78,7 @@ class LongConv(Function):
 
     @staticmethod
     def forward(*args):
-        with torch._C._AutoDispatchBelowAutograd():
-            return _ops.long_conv(*args)
+        return _below_autograd(_ops.long_conv, args)
 
     @staticmethod
     def setup_context(ctx, inputs, output):
@@ -83,8 +94,9 @@ class LongConv(Function):
 
     @staticmethod
     def jvp(ctx, *tangents):
-        terms = _one_tangent_at_a_time(ctx.saved_tensors, tangents)
-        return _add(*(_ops.long_conv(*tensors, *ctx.how) for _, tensors in terms))
+        with _set_fwd_grad_enabled(True):  # off while a Function runs, but outer levels of torch.func still need it
+            terms = _one_tangent_at_a_time(_primals(ctx.saved_tensors), tangents)
+            return _add(*(_ops.long_conv(*tensors, *ctx.how) for _, tensors in terms))
 
 
 class LongConvBackward(Function):
@@ -92,8 +104,7 @@ class LongConvBackward(Function):
 
     @staticmethod
     def forward(*args):
-        with torch._C._AutoDispatchBelowAutograd():
-            return _ops.long_conv_backward(*args)
+        return _below_autograd(_ops.long_conv_backward, args)
 
     @staticmethod
     def setup_context(ctx, inputs, output):
@@ -110,18 +121,19 @@ class LongConvBackward(Function):
 
     @staticmethod
     def jvp(ctx, *tangents):
-        dy, *tensors = ctx.saved_tensors
-        terms = [(dy, t, _DEPEND_ON[index]) for index, t in _one_tangent_at_a_time(tensors, tangents[1:])]
-        if tangents[0] is not None:
-            terms.append((tangents[0], tensors, ROWS | FILTER))
-        sums: list[Tensor | None] = [None] * TENSORS
-        for dy_, tensors_, depend in terms:
-            grads = _ops.long_conv_backward(dy_, *tensors_, *ctx.how, ctx.wanted & depend)
-            for i in range(TENSORS):
-                if ctx.wanted & depend & 1 << i:
-                    sums[i] = _add(sums[i], grads[i])
-        zeros = _ops.long_conv_backward(torch.zeros_like(dy), *tensors, *ctx.how, ctx.wanted)
-        return tuple(zero if s is None else s for s, zero in zip(sums, zeros))
+        with _set_fwd_grad_enabled(True):
+            dy, *tensors = _primals(ctx.saved_tensors)
+            terms = [(dy, t, _DEPEND_ON[index]) for index, t in _one_tangent_at_a_time(tensors, tangents[1:])]
+            if tangents[0] is not None:
+                terms.append((tangents[0], tensors, ROWS | FILTER))
+            sums: list[Tensor | None] = [None] * TENSORS
+            for dy_, tensors_, depend in terms:
+                grads = _ops.long_conv_backward(dy_, *tensors_, *ctx.how, ctx.wanted & depend)
+                for i in range(TENSORS):
+                    if ctx.wanted & depend & 1 << i:
+                        sums[i] = _add(sums[i], grads[i])
+            zeros = _ops.long_conv_backward(torch.zeros_like(dy), *tensors, *ctx.how, ctx.wanted)
+            return tuple(zero if s is None else s for s, zero in zip(sums, zeros, strict=True))
 
 
 # The gradients that depend on u, on the filter, on pregate and on postgate.
@@ -131,6 +143,19 @@ _DEPEND_ON = {
     3: U | FILTER | POSTGATE,
     4: U | FILTER | PREGATE,
 }
+
+
+def _below_autograd(operator, args):
+    """The operator's kernel, or the next level of torch.func, which may differentiate too; Function switches it off."""
+    with torch._C._AutoDispatchBelowAutograd():
+        if not torch._C._are_functorch_transforms_active():
+            return operator(*args)
+        with torch.enable_grad(), _set_fwd_grad_enabled(True):
+            return operator(*args)
+
+
+def _primals(tensors) -> list[Tensor | None]:
+    return [None if t is None else unpack_dual(t).primal for t in tensors]
 
 
 def _add(*terms: Tensor | None) -> Tensor | None:
@@ -209,7 +234,7 @@ def _double_backward(dy, tensors, how, cotangents, needs):
             out[1] = _add(_times(gradient_x, pregate), _times(a_pre, r))
         if need_pre:
             out[4] = _add(_times(gradient_x, u), _times(a_u, r))
-    for i, first, second in zip((2, 3, 6), filter_gradients(g, e), filter_gradients(q, x)):
+    for i, first, second in zip((2, 3, 6), filter_gradients(g, e), filter_gradients(q, x), strict=True):
         out[i] = _add(first, second)
     return out
 
@@ -239,7 +264,9 @@ def _fold_channels(t: Tensor | None, dim: int | None, size: int, channels: int) 
 def _fold(size: int, in_dims, rows: list[int], filters: list[int], args, into_channels: bool) -> list:
     out = list(args)
     for i in rows:
-        out[i] = _fold_channels(args[i], in_dims[i], size, 1) if into_channels else _fold_batch(args[i], in_dims[i], size)
+        out[i] = (
+            _fold_channels(args[i], in_dims[i], size, 1) if into_channels else _fold_batch(args[i], in_dims[i], size)
+        )
     if into_channels:
         for i in filters:
             out[i] = _fold_channels(args[i], in_dims[i], size, 0)
@@ -276,16 +303,22 @@ torch.library.register_vmap("flashfftconv::long_conv_backward", _vmap_long_conv_
 # ---- dispatch
 
 
-def _autocast(device: str):
-    """u and gates follow autocast; the filter and skip keep their precision, [channels, taps] is small."""
+def follow_autocast(u: Tensor, *gates: Tensor | None) -> tuple[Tensor | None, ...]:
+    """u and its gates in the dtype that autocast asks for; a float64 u keeps its own. Without autocast, as they are."""
+    if not torch.is_autocast_enabled(u.device.type):
+        return u, *gates
+    dtype = u.dtype if u.dtype == torch.float64 else torch.get_autocast_dtype(u.device.type)
+    return tuple(t if t is None else t.to(dtype) for t in (u, *gates))
 
-    def long_conv(u, k, k_rev, pregate, postgate, skip, mode, fft_size, k_rev_lag):
-        dtype = torch.get_autocast_dtype(device)
-        u, pregate, postgate = (
-            t if t is None or t.dtype == torch.float64 else t.to(dtype) for t in (u, pregate, postgate)
-        )
-        with torch._C._ExcludeDispatchKeyGuard(torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, f"Autocast{device.upper()}"))):
-            return _ops.long_conv(u, k, k_rev, pregate, postgate, skip, mode, fft_size, k_rev_lag)
+
+def _autocast(key: str):
+    """u and gates follow autocast; the filter and skip, small, keep their precision."""
+    own_key = torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, key))
+
+    def long_conv(u, k, k_rev, pregate, postgate, skip, *how):
+        u, pregate, postgate = follow_autocast(u, pregate, postgate)
+        with torch._C._ExcludeDispatchKeyGuard(own_key):
+            return _ops.long_conv(u, k, k_rev, pregate, postgate, skip, *how)
 
     return long_conv
 
@@ -300,8 +333,8 @@ def _differentiates(args) -> bool:
 def _autograd(function: type[Function]):
     """The autograd kernel of an operator: one level of differentiation.
 
-    Inside torch.func transforms the dispatcher has already peeled the levels apart, as for torch's own operators, so the
-    function must not ask torch.func to do it again, which is what `Function.apply` would do there.
+    Inside torch.func transforms the dispatcher has already peeled the levels apart, as for torch's own operators, so
+    the function must not ask torch.func to do it again, which is what `Function.apply` would do there.
     """
 
     def kernel(*args):
@@ -315,5 +348,5 @@ def _autograd(function: type[Function]):
 
 _library_part.impl("long_conv", _autograd(LongConv), "Autograd")
 _library_part.impl("long_conv_backward", _autograd(LongConvBackward), "Autograd")
-_library_part.impl("long_conv", _autocast("cpu"), "AutocastCPU")
-_library_part.impl("long_conv", _autocast("cuda"), "AutocastCUDA")
+_library_part.impl("long_conv", _autocast("AutocastCPU"), "AutocastCPU")
+_library_part.impl("long_conv", _autocast("AutocastCUDA"), "AutocastCUDA")

@@ -41,10 +41,14 @@ def check_call(
         if taps is None:
             continue
         if taps.shape[-2] != channels:
-            raise ValueError(f"{name} has {taps.shape[-2]} channels (shape {_shape(taps)}); u has {channels} ({_shape(u)})")
+            raise ValueError(
+                f"{name} has {taps.shape[-2]} channels (shape {_shape(taps)}); u has {channels} ({_shape(u)})"
+            )
         _check_device(name, taps, u)
     if mode == "circular" and u.shape[-1] > fft_size:
-        raise ValueError(f"u has length {u.shape[-1]}; a circular convolution of size {fft_size} allows at most {fft_size}")
+        raise ValueError(
+            f"u has length {u.shape[-1]}; a circular convolution of size {fft_size} allows at most {fft_size}"
+        )
     for name, gate in (("pregate", pregate), ("postgate", postgate)):
         if gate is not None:
             _check_gate(name, gate, u)
@@ -57,16 +61,19 @@ def check_call(
 
 def check_filter(k: Tensor, mode: str, k_rev: Tensor | None, k_rev_lag: int, fft_size: int | None) -> None:
     """The checks that concern the filter alone."""
-    if mode not in MODES:
+    if not isinstance(mode, str) or mode not in MODES:
         raise ValueError(f"mode is {mode!r}; it must be one of {', '.join(map(repr, MODES))}")
     _check_taps("k", k)
     if mode == "circular":
         if fft_size is None:
             raise ValueError("fft_size is missing; mode 'circular' needs it")
-        if fft_size < 1:
-            raise ValueError(f"fft_size is {fft_size}; it must be at least 1")
+        check_int("fft_size", fft_size)
+        if fft_size < 1 or fft_size > 2**62:
+            raise ValueError(f"fft_size is {fft_size}; it must be at least 1 and at most 2^62")
         if k.shape[-1] > fft_size:
-            raise ValueError(f"k has {k.shape[-1]} taps; a circular convolution of size {fft_size} allows at most {fft_size}")
+            raise ValueError(
+                f"k has {k.shape[-1]} taps; a circular convolution of size {fft_size} allows at most {fft_size}"
+            )
     elif fft_size is not None:
         raise ValueError(f"fft_size is {fft_size}; it belongs to mode 'circular', mode {mode!r} chooses its own")
     if mode == "bidirectional":
@@ -77,11 +84,18 @@ def check_filter(k: Tensor, mode: str, k_rev: Tensor | None, k_rev_lag: int, fft
             raise ValueError(f"k_rev has shape {_shape(k_rev)}; it must be [channels of k, taps], [{k.shape[-2]}, ...]")
         if k_rev.dtype != k.dtype:
             raise TypeError(f"k_rev is {k_rev.dtype}; it must be of the dtype of k, {k.dtype}")
+        check_int("k_rev_lag", k_rev_lag, "an int, 1 or 0")
         if k_rev_lag not in (0, 1):
             raise ValueError(f"k_rev_lag is {k_rev_lag}; it must be 1 (k_rev[0] acts at lag -1) or 0 (at lag 0)")
         _check_device("k_rev", k_rev, k, of="k")
     elif k_rev is not None:
         raise ValueError(f"k_rev is given; only mode 'bidirectional' takes it, not {mode!r}")
+
+
+def check_int(name: str, value: object, allowed: str = "an int") -> None:
+    """Raises TypeError unless `value` is a whole number (a symbolic one, while torch.compile traces, is)."""
+    if isinstance(value, bool) or not isinstance(value, (int, torch.SymInt)):
+        raise TypeError(f"{name} is {value!r}; it must be {allowed}")
 
 
 def _shape(t: Tensor) -> list[int]:

@@ -15,8 +15,8 @@ inline double transform_cost(const TransformSize& size, int lanes) {
   return static_cast<double>(size.points) / lanes * (4 * size.root + 13 * size.levels + 30);
 }
 
-// Vector operations of a row of `length` outputs of `taps` products each. A load and a product share the ports; the filter's
-// gradient, which a backward pass adds, costs more than the sums, and weighs half here.
+// Vector operations of a row of `length` outputs of `taps` products each. A load and a product share the ports; the
+// filter's gradient, which a backward pass adds, costs more than the sums, and weighs half here.
 inline double direct_cost(std::int64_t length, std::int64_t taps, int lanes) {
   return (static_cast<double>(length) / lanes + 1) * (1.8 * static_cast<double>(taps) + 6);
 }

@@ -20,12 +20,15 @@
 namespace ffc::cpu {
 namespace {
 
+// Vector operations worth waking another thread for, some ten microseconds.
+constexpr double kWorthThread = 30000;
+
 // Tasks that keep a large machine busy, and the memory that sums of slices may take for it.
 constexpr std::int64_t kTasks = 64;
 constexpr std::int64_t kSumsBytes = 32 << 20;
 
 template <typename T>
-Shape<T> choose_shape(const Problem& p, int lanes, std::shared_ptr<const Tables<T>>& tables) {
+Shape<T> choose_shape(const Problem& p, int lanes, std::shared_ptr<const Tables<T>>& tables, double& row_cost) {
   Shape<T> s;
   s.problem = p;
   s.fold = make_fold(p);
@@ -37,7 +40,8 @@ Shape<T> choose_shape(const Problem& p, int lanes, std::shared_ptr<const Tables<
       whole.points ? (transform_cost(whole, lanes) + 4.0 * whole.root * whole.points / lanes) / 2 : 1e300;
   const double right_angle = transform_cost(folded, lanes);
   const double direct = direct_cost(p.length, s.fold.span(), lanes);
-  if (direct <= std::min(pairs, right_angle)) {
+  row_cost = std::min({direct, pairs, right_angle});
+  if (row_cost == direct) {
     s.algorithm = Algorithm::direct;
     s.points = s.fold.span();
   } else {
@@ -85,9 +89,12 @@ template <typename T>
 class CpuPlan final : public BackendPlan {
  public:
   CpuPlan(const Problem& problem, Device device, int workers, const Kernels<T>& kernels)
-      : BackendPlan(problem, device), kernels_(kernels), shape_(choose_shape<T>(problem, kernels.lanes, tables_)) {
+      : BackendPlan(problem, device),
+        kernels_(kernels),
+        shape_(choose_shape<T>(problem, kernels.lanes, tables_, row_cost_)) {
     const std::int64_t B = problem.batch, H = std::max<std::int64_t>(problem.channels, 1);
-    workers_ = static_cast<int>(std::max<std::int64_t>(1, std::min<std::int64_t>(workers, B * problem.channels)));
+    const double rows = static_cast<double>(B) * static_cast<double>(problem.channels);
+    workers_ = static_cast<int>(std::max(1.0, std::min({double(workers), rows, 1 + rows * row_cost_ / kWorthThread})));
     forward_slice_ = slice_rows((4 * workers_ + H - 1) / H);
     std::int64_t wanted = (kTasks + H - 1) / H;
     while (wanted > 1 && H * wanted * shape_.sums_size * static_cast<std::int64_t>(sizeof(T)) > kSumsBytes) --wanted;
@@ -244,6 +251,7 @@ class CpuPlan final : public BackendPlan {
 
   const Kernels<T>& kernels_;
   std::shared_ptr<const Tables<T>> tables_;
+  double row_cost_ = 0;
   Shape<T> shape_;
   int workers_ = 1;
   std::int64_t forward_slice_ = 1, backward_slice_ = 1;
@@ -252,9 +260,12 @@ class CpuPlan final : public BackendPlan {
 template <typename T>
 Result<Plan> make_plan_of(const Problem& problem, Device device, int workers) {
   const Kernels<T>* kernels = chosen_kernels<T>();
-  if (!kernels)
-    return Status(StatusCode::unsupported, std::string("FFC_CPU_TARGET is '") + std::getenv("FFC_CPU_TARGET") +
+  if (!kernels) {
+    // The choice was made once, at the first plan; the variable may be gone by now.
+    const char* name = std::getenv("FFC_CPU_TARGET");
+    return Status(StatusCode::unsupported, std::string("FFC_CPU_TARGET is '") + (name ? name : "") +
                                                "'; this machine and build have: " + target_names<T>());
+  }
   return Plan(std::make_shared<CpuPlan<T>>(problem, device, workers, *kernels));
 }
 

@@ -1,5 +1,7 @@
 #include "cpu/thread_pool.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <condition_variable>
 #include <mutex>
@@ -29,9 +31,12 @@ class ThreadPool {
     for (std::thread& thread : threads_) thread.join();
   }
 
+  // Threads stay behind when a process forks: in the child there are none.
+  bool ours() const { return owner_ == getpid(); }
+
   void run(int workers, void (*body)(void*, int), void* argument) {
     const std::unique_lock turn(turn_, std::try_to_lock);
-    const int helpers = turn ? std::min(workers - 1, static_cast<int>(threads_.size())) : 0;
+    const int helpers = turn && ours() ? std::min(workers - 1, static_cast<int>(threads_.size())) : 0;
     if (helpers > 0) {
       const std::lock_guard lock(mutex_);
       body_ = body, argument_ = argument, helpers_ = helpers, running_ = helpers;
@@ -64,6 +69,7 @@ class ThreadPool {
     }
   }
 
+  const pid_t owner_ = getpid();
   std::vector<std::thread> threads_;
   std::mutex turn_;   // held by the caller whose work the threads do
   std::mutex mutex_;  // guards everything below
@@ -81,8 +87,14 @@ int hardware_workers() { return std::max(1, static_cast<int>(std::thread::hardwa
 
 void run_on_own_threads(int workers, void (*body)(void*, int), void* argument) {
   if (workers == 1) return body(argument, 0);
-  static ThreadPool pool;
-  pool.run(workers, body, argument);
+  // In a forked child the pool must not be taken down: that would wait for threads that are not there.
+  static const struct Holder {
+    ThreadPool* pool = new ThreadPool;
+    ~Holder() {
+      if (pool->ours()) delete pool;
+    }
+  } holder;
+  holder.pool->run(workers, body, argument);
 }
 
 }  // namespace ffc::cpu

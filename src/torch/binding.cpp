@@ -10,6 +10,7 @@
 #include <torch/headeronly/util/Exception.h>
 
 #include <array>
+#include <cstring>
 #include <optional>
 #include <string>
 #include <tuple>
@@ -96,6 +97,8 @@ ffc::Problem problem_of(const Tensor& u, int64_t filter, int64_t filter_reverse,
                         int64_t fft_size, int64_t k_rev_lag) {
   STD_TORCH_CHECK(u.dim() == 3, "u must be [batch, channels, length]");
   STD_TORCH_CHECK(u.is_cpu(), "u must be on the CPU");
+  STD_TORCH_CHECK(mode >= 0 && mode <= 2, "mode must be 0 (circular), 1 (causal) or 2 (bidirectional)");
+  STD_TORCH_CHECK(k_rev_lag == 0 || k_rev_lag == 1, "k_rev_lag must be 0 or 1");
   return {.batch = u.size(0),
           .channels = u.size(1),
           .length = u.size(2),
@@ -223,7 +226,28 @@ Gradients long_conv_backward(const Tensor& dy, const Tensor& u, const Tensor& k,
   return {du, dk, dk_rev, dpregate, dpostgate, dskip};
 }
 
-// ---- a filter prepared once: bytes that only long_conv_prepared reads
+// ---- a filter prepared once: bytes that only long_conv_prepared reads, a key of the problem and then the spectrum
+
+using Key = std::array<int64_t, 8>;
+constexpr int64_t kKeyBytes = sizeof(Key);
+static_assert(kKeyBytes % ffc::kWorkspaceAlignment == 0);
+
+// All that the spectrum depends on: the batch and the filter's dtype are free.
+Key key_of(const ffc::Problem& p) {
+  return {p.channels,
+          p.length,
+          p.filter,
+          p.filter_reverse,
+          p.fft_size,
+          p.reverse_lag,
+          static_cast<int64_t>(p.mode),
+          static_cast<int64_t>(p.dtype)};
+}
+
+// The spectrum's bytes behind the key.
+ffc::Workspace behind_key(const Tensor& t) {
+  return {static_cast<char*>(t.data_ptr()) + kKeyBytes, static_cast<std::size_t>(t.numel() - kKeyBytes)};
+}
 
 Tensor prepare_filter(const Tensor& u, const Tensor& k, const MaybeTensor& k_rev, int64_t mode, int64_t fft_size,
                       int64_t k_rev_lag) {
@@ -232,10 +256,12 @@ Tensor prepare_filter(const Tensor& u, const Tensor& k, const MaybeTensor& k_rev
       problem_of(u, k.size(1), k_rev ? k_rev->size(1) : 0, dtype_of("k", k), mode, fft_size, k_rev_lag);
   const ffc::Plan plan = plan_of(problem);
   Arguments view(u, problem);
-  Tensor spectrum = scratch(plan.spectrum_bytes());
+  Tensor spectrum = torch::stable::empty({kKeyBytes + static_cast<int64_t>(plan.spectrum_bytes())}, ScalarType::Byte);
+  const Key key = key_of(problem);
+  std::memcpy(spectrum.data_ptr(), key.data(), kKeyBytes);
   Tensor workspace = scratch(plan.workspace_bytes(ffc::Pass::forward));
   check(ffc::make_filter(plan,
-                         {.k = view.taps("k", k), .k_rev = view.taps("k_rev", k_rev), .storage = aligned(spectrum)},
+                         {.k = view.taps("k", k), .k_rev = view.taps("k_rev", k_rev), .storage = behind_key(spectrum)},
                          execution_of(workspace))
             .status());
   return spectrum;
@@ -246,9 +272,15 @@ Tensor long_conv_prepared(const Tensor& u, const Tensor& spectrum, int64_t filte
                           int64_t mode, int64_t fft_size, int64_t k_rev_lag) {
   const ffc::Problem problem = problem_of(u, filter, filter_reverse, ffc::DType::f32, mode, fft_size, k_rev_lag);
   const ffc::Plan plan = plan_of(problem);
-  const ffc::Workspace storage = aligned(spectrum);
-  STD_TORCH_CHECK(storage.bytes >= plan.spectrum_bytes(), "spectrum was prepared for another problem");
-  const ffc::Filter prepared(plan, storage.data);
+  const Key key = key_of(problem);
+  STD_TORCH_CHECK(spectrum.is_cpu() && spectrum.scalar_type() == ScalarType::Byte && spectrum.dim() == 1 &&
+                      spectrum.is_contiguous() &&
+                      spectrum.numel() == kKeyBytes + static_cast<int64_t>(plan.spectrum_bytes()) &&
+                      std::memcmp(spectrum.data_ptr(), key.data(), kKeyBytes) == 0,
+                  "spectrum was not prepared for this problem by prepare_filter");
+  STD_TORCH_CHECK(reinterpret_cast<std::uintptr_t>(spectrum.data_ptr()) % ffc::kWorkspaceAlignment == 0,
+                  "spectrum is not aligned to ", ffc::kWorkspaceAlignment, " bytes");
+  const ffc::Filter prepared(plan, behind_key(spectrum).data);
   Arguments view(u, problem);
   Tensor y = new_rows(u);
   Tensor workspace = scratch(plan.workspace_bytes(ffc::Pass::forward));

@@ -60,7 +60,7 @@ struct Direct {
                       T* scratch) {
     T* taps = spectrum + kHeader;
     const Fold& f = s.fold;
-    std::fill(taps, taps + s.points, T(0));
+    std::fill(spectrum, spectrum + s.spectrum_size, T(0));
     read_taps(s.problem, k, h, 0, f.positive, taps - f.lowest());
     if (!f.has_negative()) return;
     // The negative side in the order of its source, then to its lags.

@@ -96,8 +96,11 @@ struct Spectral {
     if (folded) fold_negative(s, f.from_reverse ? k_rev : k, h, re, im, spectrum + kHeader);
     int exponent = 0;
     scale_filter(s, re, folded ? im : nullptr, exponent);
-    spectrum[0] = static_cast<T>(exponent);
     const Field<T> out = field(s, spectrum + kHeader);
+    std::fill(spectrum, spectrum + kHeader, T(0));
+    spectrum[0] = static_cast<T>(exponent);
+    for (T* part : {out.re, out.im})
+      std::fill(part + s.points, part + array_size(s.points), T(0));  // no byte undefined
     root_forward(s, re, folded ? im : nullptr, out);
     descend(D(), *s.tables, {out}, {kDown}, Nothing());
   }
