@@ -1,7 +1,7 @@
 """Checks that includes point one way: public headers <- algo <- cpu | cuda <- backend <- torch.
 
-`cpu` and `cuda` never see each other, public headers see only each other and the standard library, and nothing under the
-torch binding includes torch. Prints each offending line; exits 1 if there is one.
+`cpu` and `cuda` never see each other, public headers see only each other and the standard library, and nothing under
+the torch binding includes torch. Prints each offending line; exits 1 if there is one.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Prints the requirements of an extra of pyproject.toml, one a line, extras of our own followed: `requirements.py test`."""
+"""Prints the requirements of an extra of pyproject.toml, one a line, our extras followed: `requirements.py test`."""
 
 import re
 import sys
