@@ -70,7 +70,7 @@ $(BUILD)/tests/build: $(BUILD)/tests/.configured FORCE
 FORCE:
 
 test-cpp: $(BUILD)/tests/build
-	ctest --test-dir $(BUILD)/tests --output-on-failure -LE "mutants|packaging"
+	ctest --test-dir $(BUILD)/tests -j $(JOBS) --output-on-failure -LE "mutants|packaging"
 
 test-packaging: $(BUILD)/tests/build
 	ctest --test-dir $(BUILD)/tests --output-on-failure -L packaging

@@ -344,7 +344,7 @@ class Descent {
 
   // The stages inside vectors, the product between, in registers.
   HWY_INLINE void packet(std::int64_t at) {
-    const T* w = &tables_.packets[at / kPacketPoints * tables_.packet_size];
+    const T* w = tables_.packets.data() + at / kPacketPoints * tables_.packet_size;  // empty for vectors of one lane
     Complex<V> x[kFields][kLast];
     HWY_UNROLL(16)
     for (int f = 0; f < kFields; ++f) {

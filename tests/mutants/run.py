@@ -1,0 +1,131 @@
+"""Applies one fault at a time to a copy of the sources, and runs the C++ tests: all but the pristine copy must fail.
+
+A mutant is built quickly: one instruction set, little optimisation, and only the objects that its file reaches.
+"""
+
+import argparse
+import concurrent.futures
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from mutations import MUTATIONS
+
+LIBRARY = {
+    "check": "src/algo/check.cpp",
+    "sizes": "src/algo/sizes.cpp",
+    "backends": "src/backend/backends.cpp",
+    "cpu_plan": "src/cpu/cpu_plan.cpp",
+    "kernels_double": "src/cpu/simd/kernels_double.cpp",
+    "kernels_float": "src/cpu/simd/kernels_float.cpp",
+    "tables": "src/cpu/tables.cpp",
+    "thread_pool": "src/cpu/thread_pool.cpp",
+}
+# Objects that a changed header reaches; a .cpp reaches its own. Those of the kernels share instantiations, of which the
+# linker keeps the first: both must have the fault.
+REACHES = {"src/algo/fold.h": ["cpu_plan"]}
+KERNELS = ["kernels_double", "kernels_float"]
+TEST_SECONDS = 240  # a mutant that hangs has been noticed too
+
+
+class Workshop:
+    def __init__(self, arguments, folder):
+        self.arguments = arguments
+        self.folder = folder
+        self.pristine = {}
+
+    def compile(self, name, sources, to):
+        a = self.arguments
+        command = [a.compiler, "-std=c++20", "-O1", "-march=native", "-ffp-contract=off", "-w"]
+        command += [f"-D{definition}" for definition in (*a.define, "HWY_COMPILE_ONLY_STATIC")]
+        command += ["-isystem", a.highway, f"-I{sources}/include", f"-I{sources}/src", "-c"]
+        command += [str(sources / LIBRARY[name]), "-o", str(to)]
+        subprocess.run(command, check=True, capture_output=True, text=True)
+        return to
+
+    def link(self, objects, to):
+        command = [self.arguments.compiler, "-o", str(to), *self.arguments.objects, *map(str, objects), "-lpthread"]
+        subprocess.run(command, check=True, capture_output=True, text=True)
+
+    def test(self, program):
+        """The first check that failed; None if all passed."""
+        environment = {**os.environ, "FFC_TEST_QUICK": "1"}
+        environment.pop("FFC_CPU_TARGET", None)
+        command = [str(program), "--abort-after=1", "--no-version", "--test-case-exclude=*long*"]
+        try:
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=TEST_SECONDS)
+        except subprocess.TimeoutExpired:
+            return "hangs"
+        if done.returncode == 0:
+            return None
+        if done.returncode < 0:
+            return f"signal {-done.returncode}"
+        lines = done.stdout.splitlines()
+        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("TEST CASE:")]
+        return names[-1] if names else f"exit status {done.returncode}"
+
+    def build_pristine(self):
+        source = Path(self.arguments.source)
+        with concurrent.futures.ThreadPoolExecutor(self.arguments.jobs) as pool:
+            made = pool.map(lambda name: self.compile(name, source, self.folder / f"{name}.o"), LIBRARY)
+            self.pristine = dict(zip(LIBRARY, made, strict=True))
+        program = self.folder / "pristine"
+        self.link(self.pristine.values(), program)
+        return self.test(program)
+
+    def try_mutant(self, number, mutation):
+        """(verdict, what noticed it, seconds)"""
+        file, text, replacement, _ = mutation
+        start = time.monotonic()
+        folder = self.folder / f"mutant{number}"
+        for part in ("include", "src"):
+            shutil.copytree(Path(self.arguments.source) / part, folder / part)
+        path = folder / file
+        before = path.read_text()
+        if before.count(text) != 1:
+            return "does not apply", f"its text occurs {before.count(text)} times in {file}", 0
+        path.write_text(before.replace(text, replacement))
+        names = REACHES.get(file, KERNELS if file.endswith(".h") else [Path(file).stem])
+        try:
+            changed = {name: self.compile(name, folder, folder / f"{name}.o") for name in names}
+            self.link({**self.pristine, **changed}.values(), folder / "tests")
+        except subprocess.CalledProcessError as error:
+            return "does not build", error.stderr.strip().splitlines()[0], time.monotonic() - start
+        noticed = self.test(folder / "tests")
+        shutil.rmtree(folder)
+        return "killed" if noticed else "SURVIVED", noticed or "", time.monotonic() - start
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--compiler", required=True)
+    parser.add_argument("--source", required=True, help="folder of the repository")
+    parser.add_argument("--highway", required=True, help="folder that holds hwy/")
+    parser.add_argument("--objects", nargs="+", required=True, help="objects and libraries of the tests and the oracle")
+    parser.add_argument("--define", action="append", default=[], help="definitions that the library is built with")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--only", default="", help="mutants whose file or description contains this")
+    arguments = parser.parse_args()
+
+    chosen = [m for m in MUTATIONS if arguments.only in m[0] or arguments.only in m[3]]
+    with tempfile.TemporaryDirectory() as folder:
+        workshop = Workshop(arguments, Path(folder))
+        failed = workshop.build_pristine()
+        if failed:
+            sys.exit(f"the sources fail without any fault: {failed}")
+        bad = 0
+        with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
+            verdicts = pool.map(workshop.try_mutant, range(len(chosen)), chosen)
+            for (file, _, _, what), (verdict, detail, seconds) in zip(chosen, verdicts, strict=True):
+                bad += verdict != "killed"
+                print(f"{verdict:14} {seconds:5.1f} s  {Path(file).name:17} {what:55} {detail}", flush=True)
+    print(f"{len(chosen) - bad} of {len(chosen)} mutants were noticed")
+    return 1 if bad or not chosen else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
