@@ -9,8 +9,8 @@ namespace {
 
 using Index = std::int64_t;
 
-// The definitions. A mode is the list of its products: output i gets tap j times input n. Calls forward_tap(i, j, n) for
-// those of k and reverse_tap(i, j, n) for those of k_rev, both for every output, tap and input of one row.
+// The definitions. A mode is the list of its products: output i gets tap j times input n. Calls forward_tap(i, j, n)
+// for those of k and reverse_tap(i, j, n) for those of k_rev, both for every output, tap and input of one row.
 
 // y[i] = sum_j k[j] x[i - j], x zero before its start
 template <class ForwardTap>

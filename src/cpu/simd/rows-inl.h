@@ -156,14 +156,8 @@ class Measure {
   explicit Measure(D) : largest_(hn::Zero(DI())) {}
   HWY_INLINE void add(hn::Vec<D> v) { largest_ = hn::Max(largest_, hn::BitCast(DI(), hn::Abs(v))); }
   HWY_INLINE RowSize<T> size() const {
-    HWY_ALIGN T lanes[kLanesOf<D>];
-    hn::Store(hn::BitCast(D(), largest_), D(), lanes);
-    RowSize<T> size{0, true};
-    for (T lane : lanes) {
-      size.finite = size.finite && std::isfinite(lane);
-      size.largest = HWY_MAX(size.largest, lane);
-    }
-    return size;
+    const T largest = std::bit_cast<T>(hn::GetLane(hn::MaxOfLanes(DI(), largest_)));
+    return {largest, std::isfinite(largest)};
   }
 
  private:
@@ -231,8 +225,7 @@ struct Finish {
 
 // out = gate * value (gate null: value). A power of two that is not small is applied in two halves, each within range.
 template <class D, typename Io, typename T = hn::TFromD<D>>
-HWY_NOINLINE void finish_row(D d, const T* HWY_RESTRICT sum, const Finish<T>& f, const Io* gate, std::int64_t length,
-                             Io* out) {
+HWY_NOINLINE void finish_row(D d, const T* sum, const Finish<T>& f, const Io* gate, std::int64_t length, Io* out) {
   const int half = f.exponent / 2;
   const bool halves = half < -32 || half > 32;
   const auto scale1 = hn::Set(d, f.weight * power_of_two<T>(halves ? half : f.exponent)),

@@ -192,10 +192,12 @@ struct Spectral {
     const D d;
     const bool pairs = s.algorithm == Algorithm::pairs;
     const ConstField filter = const_field(s, spectrum + kHeader);
-    const Field<T> z = field(s, scratch + 2 * array_size(s.points));
+    const Field<T> z = field(s, scratch);
+    T* const rows =
+        a.skip ? scratch + 2 * array_size(s.points) : z.re;  // kept for the skip term, else transformed in place
     for (std::int64_t b = begin; b < end; b += pairs ? 2 : 1) {
       const int count = pairs && b + 1 < end ? 2 : 1;
-      Loaded x = load_rows<Io>(s, a.u, a.pregate, b, count, h, scratch);
+      Loaded x = load_rows<Io>(s, a.u, a.pregate, b, count, h, rows);
       scale_rows(s, x);
       root_forward(s, x.rows[0], x.rows[1], z);
       descend(d, *s.tables, {z}, {kDownUp}, FilterProduct<T, false>{filter});
@@ -314,13 +316,27 @@ struct Spectral {
       root_inverse(s, c, s.fold.has_negative());
     }
     const T w = weight(s);
-    if (s.algorithm == Algorithm::pairs) {
-      if (a.dskip) static_cast<T*>(a.dskip)[h] = static_cast<T>(*dskip);
-      if (a.dk.data) write_taps<T>(s.problem, a.dk, h, s.problem.filter, [&](std::int64_t j) { return w * c.re[j]; });
+    if (s.algorithm == Algorithm::pairs || !s.fold.has_negative()) {
+      write_real_gradients(s, a, h, *dskip, w, c.re);
       return;
     }
     write_gradients(s, a, h, *dskip,
                     [&](std::int64_t lag) { return lag >= 0 ? w * c.re[lag] : -w * c.im[s.points + lag]; });
+  }
+
+  // Lag j at index j: pairs, where taps act modulo M, and filters without negative lags. Cropped taps get zeros.
+  static void write_real_gradients(const Shape<T>& s, const BackwardArguments& a, std::int64_t h, double dskip, T w,
+                                   T* re) {
+    const Problem& p = s.problem;
+    if (a.dskip) static_cast<T*>(a.dskip)[h] = static_cast<T>(dskip);
+    if (!a.dk.data) return;
+    const std::int64_t count = s.algorithm == Algorithm::pairs ? p.filter : s.fold.positive;
+    Finish<T> scaled;
+    scaled.weight = w;
+    finish_row(D(), re, scaled, static_cast<const T*>(nullptr), count, re);
+    auto* to = static_cast<char*>(a.dk.data) + h * a.dk.channel_stride * size_of(p.filter_dtype);
+    write_array(D(), re, count, p.filter_dtype, to);
+    std::memset(to + count * size_of(p.filter_dtype), 0, (p.filter - count) * size_of(p.filter_dtype));
   }
 };
 

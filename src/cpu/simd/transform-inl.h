@@ -20,11 +20,11 @@ namespace HWY_NAMESPACE {
 // Which ways a field goes.
 enum Ways { kDown = 1, kUp = 2, kDownUp = 3 };
 
-// ---- root: x = sum over its R parts, a dense R x R matrix; e[c][j] = e(j (shift + c) / R)
+// ---- root: x = sum over its R parts, a dense R x R matrix; e[c][j] = e(j (shift + c) / R). The rows may lie where the
+// field will: all parts of a point are read before one is written.
 
 template <int R, bool kComplex, class D, typename T = hn::TFromD<D>>
-HWY_NOINLINE void root_down(D d, const T* matrix, std::int64_t part, const T* HWY_RESTRICT re, const T* HWY_RESTRICT im,
-                            Field<T> out) {
+HWY_NOINLINE void root_down(D d, const T* matrix, std::int64_t part, const T* re, const T* im, Field<T> out) {
   using V = hn::Vec<D>;
   for (std::int64_t i = 0; i < part; i += hn::Lanes(d)) {
     V a[R], b[R];
@@ -88,7 +88,7 @@ HWY_NOINLINE void root_up(D d, const T* matrix, std::int64_t part, Field<T> x) {
 // The commonest root on real rows, R = 4: e(j (s + c) / 4) = e(j s / 4) i^(j c), so a twist by the first row of the
 // matrix and a butterfly: 16 operations down and 21 up where the dense matrix takes 24 and 27.
 template <class D, typename T = hn::TFromD<D>>
-HWY_NOINLINE void real_root4_down(D d, const T* matrix, std::int64_t part, const T* HWY_RESTRICT x, Field<T> out) {
+HWY_NOINLINE void real_root4_down(D d, const T* matrix, std::int64_t part, const T* x, Field<T> out) {
   const auto w1 = broadcast(d, matrix + 2), w2 = broadcast(d, matrix + 4), w3 = broadcast(d, matrix + 6);
   for (std::int64_t i = 0; i < part; i += hn::Lanes(d)) {
     const auto x0 = hn::Load(d, x + i), x1 = hn::Load(d, x + part + i), x2 = hn::Load(d, x + 2 * part + i),

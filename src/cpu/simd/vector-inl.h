@@ -19,8 +19,8 @@ inline constexpr int kLanesOf = static_cast<int>(hn::MaxLanes(D()));
 // Two arrays of real and imaginary parts.
 template <typename T>
 struct Field {
-  T* HWY_RESTRICT re;
-  T* HWY_RESTRICT im;
+  T* re;
+  T* im;
   Field operator+(std::int64_t offset) const { return {re + offset, im + offset}; }
 };
 
