@@ -42,8 +42,10 @@ $(VENV)/.ffc-package: $(VENV)/.ffc-tools $(SOURCES)
 	$(BIN)/python -m pip install -q --no-build-isolation --no-deps --force-reinstall .
 	@touch $@
 
-# Extras come from pyproject.toml; torch is there already and fits.
-$(VENV)/.ffc-%: $(VENV)/.ffc-package pyproject.toml
+# Extras of pyproject.toml; torch is there already and fits. Linters need no package.
+$(VENV)/.ffc-train $(VENV)/.ffc-test $(VENV)/.ffc-docs: $(VENV)/.ffc-package
+$(VENV)/.ffc-lint: $(BIN)/python
+$(VENV)/.ffc-%: pyproject.toml
 	$(BIN)/python -m pip install -q $$($(BIN)/python tools/requirements.py $*)
 	@touch $@
 

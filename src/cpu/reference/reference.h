@@ -1,5 +1,6 @@
-// The oracle: the definitions of Problem (flashfftconv/plan.h) as sums over every product, one after another. Deliberately
-// dull: no folding, no transform, no vector code, nothing shared with the engine but the description of the problem.
+// The oracle: the definitions of Problem (flashfftconv/plan.h) as sums over every product, one after another.
+// Deliberately dull: no folding, no transform, no vector code, nothing shared with the engine but the description of
+// the problem.
 #pragma once
 
 #include <vector>
