@@ -89,7 +89,7 @@ sanitize: $(VENV)/.ffc-tools
 	for kind in address,undefined thread; do \
 	  $(CMAKE_CONFIGURE) -B $(BUILD)/sanitize-$$kind -DFFC_SANITIZE=$$kind -DFFC_BUILD_EXAMPLES=OFF && \
 	  cmake --build $(BUILD)/sanitize-$$kind && \
-	  ctest --test-dir $(BUILD)/sanitize-$$kind --output-on-failure -LE "mutants|packaging" || exit 1; \
+	  ctest --test-dir $(BUILD)/sanitize-$$kind -j $(JOBS) --output-on-failure -LE "mutants|packaging" || exit 1; \
 	done
 
 test-neon: $(VENV)/.ffc-tools
