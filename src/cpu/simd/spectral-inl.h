@@ -219,7 +219,8 @@ struct Spectral {
   template <typename Io>
   static void backward(const Shape<T>& s, const BackwardArguments& a, std::int64_t h, std::int64_t begin,
                        std::int64_t end, const T* spectrum, T* sums, T* scratch) {
-    std::fill(sums, sums + s.sums_size, T(0));
+    *reinterpret_cast<double*>(sums) = 0;
+    std::fill(sums + kHeader, sums + s.sums_size, T(0));
     const int step = s.algorithm == Algorithm::pairs ? 2 : 1;
     for (std::int64_t b = begin; b < end; b += step) {
       const int count = static_cast<int>(std::min<std::int64_t>(step, end - b));
