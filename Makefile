@@ -14,7 +14,7 @@ export PATH := $(BIN):$(PATH)
 export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
 
 SOURCES := $(shell find include src cmake python CMakeLists.txt pyproject.toml -type f -not -name '*.so' -not -path '*/__pycache__/*')
-CMAKE_CONFIGURE = cmake -S . -G Ninja -Wno-dev
+CMAKE_CONFIGURE = cmake -S . -G Ninja
 
 .PHONY: help setup demo test test-cpp test-python test-mutants test-packaging test-neon sanitize lint format docs bench wheel clean
 
