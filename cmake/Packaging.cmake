@@ -8,6 +8,13 @@ install(TARGETS flashfftconv EXPORT flashfftconv ARCHIVE DESTINATION ${CMAKE_INS
 install(EXPORT flashfftconv NAMESPACE flashfftconv:: FILE flashfftconv-targets.cmake
   DESTINATION ${config_dir} COMPONENT cpp)
 
+# Users link the CUDA runtime that the engine was built with; it is theirs to have, the library does not carry it.
+set(FFC_CUDA_DEPENDENCY "")
+set(pc_cuda "")
+if(FFC_WITH_CUDA)
+  set(FFC_CUDA_DEPENDENCY "find_dependency(CUDAToolkit ${CUDAToolkit_VERSION_MAJOR})")
+  set(pc_cuda " -L${CUDAToolkit_LIBRARY_DIR} -lcudart_static -ldl -lrt")
+endif()
 configure_package_config_file(cmake/flashfftconv-config.cmake.in flashfftconv-config.cmake
   INSTALL_DESTINATION ${config_dir})
 write_basic_package_version_file(flashfftconv-config-version.cmake COMPATIBILITY SameMinorVersion)

@@ -18,7 +18,7 @@ ALLOWED = {
     "src/cpu/reference": {"flashfftconv", "cpu"},
     "src/cuda": {"flashfftconv", "algo", "cuda", "backend"},
     "src/backend": {"flashfftconv", "algo", "cpu", "cuda", "backend"},
-    "src/torch": {"flashfftconv", "torch", "cpu"},
+    "src/torch": {"flashfftconv", "torch", "cpu", "backend"},
 }
 # <...> includes of other projects, and the only folders that may have them
 FOREIGN = {"torch": {"src/torch"}, "cuda": {"src/cuda", "src/torch"}, "Python": set(), "pybind11": set()}

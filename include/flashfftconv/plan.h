@@ -55,7 +55,10 @@ class Plan {
   /// Bytes of storage that a Filter of this plan needs, aligned likewise.
   std::size_t spectrum_bytes() const;
 
-  /// Threads that an execution uses at most.
+  /// Whether this pass can run: a GPU engine may have a forward pass of sizes whose backward pass it lacks.
+  Status supports(Pass pass) const;
+
+  /// Threads that an execution uses at most; 0 on a GPU.
   int workers() const;
 
   /// Algorithm, transform size, stages, workspace and the reason for the choice, in words.

@@ -15,7 +15,7 @@ from torch._functorch.autograd_function import enable_single_level_autograd_func
 from torch.autograd import Function
 from torch.autograd.forward_ad import _set_fwd_grad_enabled, unpack_dual
 
-from . import _library, fft_fallback  # noqa: F401  (the operators must be loaded first)
+from . import _library, fft_fallback, log  # noqa: F401  (the operators must be loaded first)
 from .problem import compute_dtype
 
 _ops = torch.ops.flashfftconv
@@ -66,8 +66,10 @@ def _(u, spectrum, filter, filter_reverse, pregate, postgate, skip, mode, fft_si
     return u.new_empty(u.shape)
 
 
-_library_part.impl("long_conv", fft_fallback.long_conv, "CUDA")
-_library_part.impl("long_conv_backward", fft_fallback.long_conv_backward, "CUDA")
+# What the C++ kernels call: for CUDA tensors that no engine takes, and to show plans.
+_library_part.impl("long_conv_by_fft", fft_fallback.long_conv, "CompositeExplicitAutograd")
+_library_part.impl("long_conv_backward_by_fft", fft_fallback.long_conv_backward, "CompositeExplicitAutograd")
+_library_part.impl("log", log.show, "CompositeExplicitAutograd")
 
 
 # ---- derivatives

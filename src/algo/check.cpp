@@ -82,6 +82,8 @@ Status check_filter_or_taps(const Plan& plan, const Filter* filter, const ConstT
   if (!same_filter(filter->plan().problem(), plan.problem()) ||
       filter->plan().spectrum_bytes() != plan.spectrum_bytes())
     return invalid("filter was made by a plan of another problem: channels, length, taps, mode and types must agree");
+  const Device made = filter->plan().device(), wanted = plan.device();
+  if (made.kind != wanted.kind || made.index != wanted.index) return invalid("filter was made on another device");
   return {};
 }
 

@@ -20,6 +20,7 @@ class BackendPlan {
 
   virtual std::size_t workspace_bytes(Pass pass) const = 0;
   virtual std::size_t spectrum_bytes() const = 0;
+  virtual Status supports(Pass) const { return {}; }
   virtual int workers() const = 0;
   virtual std::string describe() const = 0;
   virtual Status forward(const ForwardArguments& arguments, const Execution& execution) const = 0;
@@ -30,5 +31,8 @@ class BackendPlan {
   Problem problem_;
   Device device_;
 };
+
+/// What this build has of CUDA and whether it runs on the device of that index, in a few words.
+std::string describe_cuda(int index);
 
 }  // namespace ffc

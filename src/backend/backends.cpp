@@ -5,6 +5,9 @@
 #include "backend/backend.h"
 #include "cpu/cpu_plan.h"
 #include "flashfftconv/flashfftconv.h"
+#if FFC_CUDA
+#include "cuda/cuda_plan.h"
+#endif
 
 namespace ffc {
 namespace {
@@ -18,6 +21,9 @@ struct Backend {
 
 constexpr Backend kBackends[] = {
     {DeviceKind::cpu, &cpu::make_plan},
+#if FFC_CUDA
+    {DeviceKind::cuda, &cuda::make_plan},
+#endif
 };
 
 }  // namespace
@@ -25,6 +31,7 @@ constexpr Backend kBackends[] = {
 const Problem& Plan::problem() const { return backend_->problem(); }
 Device Plan::device() const { return backend_->device(); }
 std::size_t Plan::workspace_bytes(Pass pass) const { return backend_->workspace_bytes(pass); }
+Status Plan::supports(Pass pass) const { return backend_->supports(pass); }
 std::size_t Plan::spectrum_bytes() const { return backend_->spectrum_bytes(); }
 int Plan::workers() const { return backend_->workers(); }
 std::string Plan::describe() const { return backend_->describe(); }
@@ -36,8 +43,10 @@ Result<Plan> make_plan(const Problem& problem, Device device, PlanOptions option
                   "workers is " + std::to_string(options.workers) + "; it must be at least 0");
   for (const Backend& backend : kBackends)
     if (backend.kind == device.kind) return backend.make_plan(problem, device, options);
-  return Status(StatusCode::unsupported,
-                "device is CUDA " + std::to_string(device.index) + "; this build has no CUDA engine, only the CPU's");
+  return Status(
+      StatusCode::unsupported,
+      "device is CUDA " + std::to_string(device.index) +
+          "; this build has no CUDA engine (it was made without a CUDA compiler of version 13, or with FFC_CUDA=off)");
 } catch (const std::bad_alloc&) {
   return Status(StatusCode::internal, "not enough memory for the tables of the plan");
 }
@@ -50,6 +59,7 @@ Status forward(const Plan& plan, const ForwardArguments& arguments, const Execut
 
 Status backward(const Plan& plan, const BackwardArguments& arguments, const Execution& execution) {
   if (Status s = check_backward(plan, arguments); !s) return s;
+  if (Status s = plan.supports(Pass::backward); !s) return s;
   if (Status s = check_workspace("workspace", execution.workspace, plan.workspace_bytes(Pass::backward)); !s) return s;
   return plan.backend().backward(arguments, execution);
 }
@@ -59,6 +69,14 @@ Result<Filter> make_filter(const Plan& plan, const FilterArguments& arguments, c
   if (Status s = check_workspace("workspace", execution.workspace, plan.workspace_bytes(Pass::forward)); !s) return s;
   if (Status s = plan.backend().prepare(arguments, execution); !s) return s;
   return Filter(plan, arguments.storage.data);
+}
+
+std::string describe_cuda([[maybe_unused]] int index) {
+#if FFC_CUDA
+  return "built for " FFC_CUDA_ARCHITECTURES "; " + cuda::describe_device({DeviceKind::cuda, index});
+#else
+  return "not built";
+#endif
 }
 
 }  // namespace ffc

@@ -1,7 +1,8 @@
 // The PyTorch operators: check the tensors, view them as plain structs, call the core. LibTorch's stable ABI: one
 // binary for every torch >= 2.10. Shapes: u, gates, dy [B, H, L]; k [H, Lk]; k_rev [H, Lr]; skip [H]. Callers (ops.py)
 // have raised ValueError and TypeError for what a user can get wrong; the checks here keep direct calls of the
-// operators safe.
+// operators safe. CUDA tensors that no engine of this build and machine takes go to the operators `.._by_fft`, which
+// fft_fallback.py implements.
 #include <sys/mman.h>
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
@@ -9,13 +10,16 @@
 #include <torch/headeronly/core/ScalarType.h>
 #include <torch/headeronly/util/Exception.h>
 
+#include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <cstring>
 #include <optional>
 #include <string>
 #include <tuple>
 
 #include "flashfftconv/flashfftconv.h"
+#include "torch/cuda_stream.h"
 #include "torch/plan_cache.h"
 
 namespace {
@@ -44,6 +48,32 @@ ScalarType scalar_type_of(ffc::DType dtype) {
   return ScalarType::Float;
 }
 
+// Where the tensors of a call are, and how memory is got there.
+class Place {
+ public:
+  explicit Place(const Tensor& u) : is_cuda_(u.is_cuda()), index_(is_cuda_ ? u.get_device_index() : 0) {
+    STD_TORCH_CHECK(is_cuda_ || u.is_cpu(), "u must be on the CPU or a CUDA device");
+  }
+  // As the operators without tensors name it: a CUDA ordinal, or -1 for the CPU.
+  explicit Place(int64_t device) : is_cuda_(device >= 0), index_(is_cuda_ ? static_cast<int>(device) : 0) {}
+
+  bool is_cuda() const { return is_cuda_; }
+  bool holds(const Tensor& t) const { return is_cuda_ ? t.is_cuda() && t.get_device_index() == index_ : t.is_cpu(); }
+  ffc::Device device() const { return {is_cuda_ ? ffc::DeviceKind::cuda : ffc::DeviceKind::cpu, index_}; }
+
+  template <std::size_t n>
+  Tensor empty(const std::array<int64_t, n>& sizes, ScalarType type) const {
+    if (!is_cuda_) return torch::stable::empty({sizes.data(), n}, type);
+    return torch::stable::empty({sizes.data(), n}, type, std::nullopt,
+                                torch::stable::Device(torch::headeronly::DeviceType::CUDA, index_));
+  }
+  void* stream() const { return is_cuda_ ? ffc::torch_binding::current_cuda_stream(index_) : nullptr; }
+
+ private:
+  bool is_cuda_;
+  int index_;
+};
+
 // Samples must be adjacent; any other strides are taken as they are.
 Tensor adjacent(const Tensor& t) {
   const int64_t last = t.dim() - 1;
@@ -55,27 +85,27 @@ int64_t rows_stride(const Tensor& t, int64_t dim) { return t.size(dim) > 1 ? t.s
 // Tensors as the core sees them, kept alive while it runs. An absent or empty tensor is a null pointer.
 class Arguments {
  public:
-  Arguments(const Tensor& u, const ffc::Problem& p) : like_(u), problem_(p) {}
+  Arguments(const Tensor& u, const Place& place, const ffc::Problem& p) : like_(u), place_(place), problem_(p) {}
 
   ffc::ConstRows rows(const char* name, const MaybeTensor& t) {
     if (!t) return {};
     STD_TORCH_CHECK(t->dim() == 3 && t->size(0) == problem_.batch && t->size(1) == problem_.channels &&
-                        t->size(2) == problem_.length && t->scalar_type() == like_.scalar_type() && t->is_cpu(),
+                        t->size(2) == problem_.length && t->scalar_type() == like_.scalar_type() && place_.holds(*t),
                     name, " must have the shape, dtype and device of u");
     const Tensor& kept = keep(adjacent(*t));
     return {kept.data_ptr(), rows_stride(kept, 0), rows_stride(kept, 1)};
   }
   ffc::ConstTaps taps(const char* name, const MaybeTensor& t) {
     if (!t) return {};
-    STD_TORCH_CHECK(
-        t->dim() == 2 && t->size(0) == problem_.channels && t->is_cpu() && dtype_of(name, *t) == problem_.filter_dtype,
-        name, " must be [channels of u, taps], on the device of u and of the dtype of k");
+    STD_TORCH_CHECK(t->dim() == 2 && t->size(0) == problem_.channels && place_.holds(*t) &&
+                        dtype_of(name, *t) == problem_.filter_dtype,
+                    name, " must be [channels of u, taps], on the device of u and of the dtype of k");
     const Tensor& kept = keep(adjacent(*t));
     return {kept.data_ptr(), rows_stride(kept, 0)};
   }
   const void* skip(const MaybeTensor& t) {
     if (!t) return nullptr;
-    STD_TORCH_CHECK(t->dim() == 1 && t->size(0) == problem_.channels && t->is_cpu() &&
+    STD_TORCH_CHECK(t->dim() == 1 && t->size(0) == problem_.channels && place_.holds(*t) &&
                         dtype_of("skip", *t) == ffc::compute_type(problem_.dtype),
                     "skip must be [channels of u], float64 for a float64 u and float32 otherwise");
     return keep(torch::stable::contiguous(*t)).data_ptr();
@@ -88,6 +118,7 @@ class Arguments {
     return *kept_[count_++];
   }
   const Tensor& like_;
+  const Place& place_;
   const ffc::Problem& problem_;
   std::array<std::optional<Tensor>, 8> kept_;
   std::size_t count_ = 0;
@@ -96,7 +127,6 @@ class Arguments {
 ffc::Problem problem_of(const Tensor& u, int64_t filter, int64_t filter_reverse, ffc::DType filter_dtype, int64_t mode,
                         int64_t fft_size, int64_t k_rev_lag) {
   STD_TORCH_CHECK(u.dim() == 3, "u must be [batch, channels, length]");
-  STD_TORCH_CHECK(u.is_cpu(), "u must be on the CPU");
   STD_TORCH_CHECK(mode >= 0 && mode <= 2, "mode must be 0 (circular), 1 (causal) or 2 (bidirectional)");
   STD_TORCH_CHECK(k_rev_lag == 0 || k_rev_lag == 1, "k_rev_lag must be 0 or 1");
   return {.batch = u.size(0),
@@ -113,11 +143,37 @@ ffc::Problem problem_of(const Tensor& u, int64_t filter, int64_t filter_reverse,
 
 void check(const ffc::Status& status) { STD_TORCH_CHECK(status.ok(), status.message()); }
 
-ffc::Plan plan_of(const ffc::Problem& problem) {
-  const int workers = static_cast<int>(torch::stable::get_num_threads());
-  ffc::Result<ffc::Plan> plan = ffc::torch_binding::cached_plan(problem, workers);
+// FFC_LOG=1 shows every plan when it is made; Python says where (log.py).
+void log(const std::string& text) {
+  std::array<StableIValue, 1> stack{torch::stable::detail::from(text)};
+  STABLE_TORCH_ERROR_CODE_CHECK(torch_call_dispatcher("flashfftconv::log", "", stack.data(), TORCH_ABI_VERSION));
+}
+
+ffc::Result<ffc::Plan> find_plan(const ffc::Problem& problem, const Place& place) {
+  const int workers = place.is_cuda() ? 0 : static_cast<int>(torch::stable::get_num_threads());
+  ffc::torch_binding::CachedPlan found = ffc::torch_binding::cached_plan(problem, place.device(), workers);
+  if (found.is_new && std::getenv("FFC_LOG"))
+    log(found.plan ? found.plan->describe() : "by torch.fft: " + found.plan.status().message());
+  return found.plan;
+}
+
+ffc::Plan plan_of(const ffc::Problem& problem, const Place& place) {
+  ffc::Result<ffc::Plan> plan = find_plan(problem, place);
   check(plan.status());
   return *plan;
+}
+
+// A CUDA tensor whose problem is sound, but not for an engine of this build and machine.
+bool goes_to_fft(const Place& place, const ffc::Status& status) {
+  return place.is_cuda() && status.code() == ffc::StatusCode::unsupported;
+}
+
+// Calls an operator that Python implements; what it returns is at the front of the stack.
+template <std::size_t returned, class... Values>
+auto call(const char* name, const Values&... values) {
+  std::array<StableIValue, std::max(returned, sizeof...(values))> stack{torch::stable::detail::from(values)...};
+  STABLE_TORCH_ERROR_CODE_CHECK(torch_call_dispatcher(name, "", stack.data(), TORCH_ABI_VERSION));
+  return stack;
 }
 
 // Fresh memory of many megabytes costs a page fault per 4 KiB when first written, as much as the convolution itself;
@@ -136,9 +192,9 @@ Tensor on_huge_pages(Tensor t) {
   return t;
 }
 
-Tensor scratch(std::size_t bytes) {
-  return on_huge_pages(
-      torch::stable::empty({static_cast<int64_t>(bytes + ffc::kWorkspaceAlignment)}, ScalarType::Byte));
+Tensor scratch(const Place& place, std::size_t bytes) {
+  Tensor memory = place.empty(std::array{static_cast<int64_t>(bytes + ffc::kWorkspaceAlignment)}, ScalarType::Byte);
+  return place.is_cuda() ? memory : on_huge_pages(std::move(memory));
 }
 ffc::Workspace aligned(const Tensor& t) {
   const auto address = reinterpret_cast<std::uintptr_t>(t.data_ptr());
@@ -154,12 +210,13 @@ void run_on_torch_threads(void*, int workers, void (*body)(void*, int), void* ar
   });
 }
 
-ffc::Execution execution_of(const Tensor& workspace) {
-  return {.workspace = aligned(workspace), .parallel = {.run = run_on_torch_threads}};
+ffc::Execution execution_of(const Place& place, const Tensor& workspace) {
+  return {.workspace = aligned(workspace), .stream = place.stream(), .parallel = {.run = run_on_torch_threads}};
 }
 
-Tensor new_rows(const Tensor& u) {
-  return on_huge_pages(torch::stable::empty({u.size(0), u.size(1), u.size(2)}, u.scalar_type()));
+Tensor new_rows(const Place& place, const Tensor& u) {
+  Tensor rows = place.empty(std::array{u.size(0), u.size(1), u.size(2)}, u.scalar_type());
+  return place.is_cuda() ? rows : on_huge_pages(std::move(rows));
 }
 
 Tensor long_conv(const Tensor& u, const Tensor& k, const MaybeTensor& k_rev, const MaybeTensor& pregate,
@@ -168,11 +225,16 @@ Tensor long_conv(const Tensor& u, const Tensor& k, const MaybeTensor& k_rev, con
   STD_TORCH_CHECK(k.dim() == 2, "k must be [channels, taps]");
   const ffc::Problem problem =
       problem_of(u, k.size(1), k_rev ? k_rev->size(1) : 0, dtype_of("k", k), mode, fft_size, k_rev_lag);
-  const ffc::Plan plan = plan_of(problem);
-  Arguments view(u, problem);
-  Tensor y = new_rows(u);
-  Tensor workspace = scratch(plan.workspace_bytes(ffc::Pass::forward));
-  check(ffc::forward(plan,
+  const Place place(u);
+  const ffc::Result<ffc::Plan> plan = find_plan(problem, place);
+  if (goes_to_fft(place, plan.status()))
+    return torch::stable::detail::to<Tensor>(
+        call<1>("flashfftconv::long_conv_by_fft", u, k, k_rev, pregate, postgate, skip, mode, fft_size, k_rev_lag)[0]);
+  check(plan.status());
+  Arguments view(u, place, problem);
+  Tensor y = new_rows(place, u);
+  Tensor workspace = scratch(place, plan->workspace_bytes(ffc::Pass::forward));
+  check(ffc::forward(*plan,
                      {.u = view.rows("u", u),
                       .k = view.taps("k", k),
                       .k_rev = view.taps("k_rev", k_rev),
@@ -180,7 +242,7 @@ Tensor long_conv(const Tensor& u, const Tensor& k, const MaybeTensor& k_rev, con
                       .postgate = view.rows("postgate", postgate),
                       .skip = view.skip(skip),
                       .y = y.data_ptr()},
-                     execution_of(workspace)));
+                     execution_of(place, workspace)));
   return y;
 }
 
@@ -189,26 +251,40 @@ enum Wanted : int64_t { kDu = 1, kDk = 2, kDkRev = 4, kDpregate = 8, kDpostgate 
 
 using Gradients = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
 
+Gradients gradients_by_fft(const Tensor& dy, const Tensor& u, const Tensor& k, const MaybeTensor& k_rev,
+                           const MaybeTensor& pregate, const MaybeTensor& postgate, const MaybeTensor& skip,
+                           int64_t mode, int64_t fft_size, int64_t k_rev_lag, int64_t wanted) {
+  const auto stack = call<6>("flashfftconv::long_conv_backward_by_fft", dy, u, k, k_rev, pregate, postgate, skip, mode,
+                             fft_size, k_rev_lag, wanted);
+  auto gradient = [&](int i) { return torch::stable::detail::to<Tensor>(stack[i]); };
+  return {gradient(0), gradient(1), gradient(2), gradient(3), gradient(4), gradient(5)};
+}
+
 Gradients long_conv_backward(const Tensor& dy, const Tensor& u, const Tensor& k, const MaybeTensor& k_rev,
                              const MaybeTensor& pregate, const MaybeTensor& postgate, const MaybeTensor& skip,
                              int64_t mode, int64_t fft_size, int64_t k_rev_lag, int64_t wanted) {
   STD_TORCH_CHECK(k.dim() == 2, "k must be [channels, taps]");
   const ffc::Problem problem =
       problem_of(u, k.size(1), k_rev ? k_rev->size(1) : 0, dtype_of("k", k), mode, fft_size, k_rev_lag);
-  const ffc::Plan plan = plan_of(problem);
-  Arguments view(u, problem);
-  auto rows = [&](int64_t bit) { return wanted & bit ? new_rows(u) : torch::stable::empty({0}, u.scalar_type()); };
+  const Place place(u);
+  const ffc::Result<ffc::Plan> plan = find_plan(problem, place);
+  if (goes_to_fft(place, plan ? plan->supports(ffc::Pass::backward) : plan.status()))
+    return gradients_by_fft(dy, u, k, k_rev, pregate, postgate, skip, mode, fft_size, k_rev_lag, wanted);
+  check(plan.status());
+  Arguments view(u, place, problem);
+  const std::array<int64_t, 1> none{0};
+  auto rows = [&](int64_t bit) { return wanted & bit ? new_rows(place, u) : place.empty(none, u.scalar_type()); };
   auto taps = [&](int64_t bit, const MaybeTensor& t) {
-    return wanted & bit && t ? torch::stable::empty({t->size(0), t->size(1)}, t->scalar_type())
-                             : torch::stable::empty({0}, k.scalar_type());
+    return wanted & bit && t ? place.empty(std::array{t->size(0), t->size(1)}, t->scalar_type())
+                             : place.empty(none, k.scalar_type());
   };
   const ScalarType skip_type = scalar_type_of(ffc::compute_type(problem.dtype));
   Tensor du = rows(kDu), dk = taps(kDk, k), dk_rev = taps(kDkRev, k_rev), dpregate = rows(kDpregate),
          dpostgate = rows(kDpostgate),
-         dskip = torch::stable::empty({wanted & kDskip ? problem.channels : 0}, skip_type);
+         dskip = place.empty(std::array{wanted & kDskip ? problem.channels : 0}, skip_type);
   auto pointer = [&](int64_t bit, const Tensor& t) { return wanted & bit ? t.data_ptr() : nullptr; };
-  Tensor workspace = scratch(plan.workspace_bytes(ffc::Pass::backward));
-  check(ffc::backward(plan,
+  Tensor workspace = scratch(place, plan->workspace_bytes(ffc::Pass::backward));
+  check(ffc::backward(*plan,
                       {.dy = view.rows("dy", dy),
                        .u = view.rows("u", u),
                        .k = view.taps("k", k),
@@ -222,11 +298,13 @@ Gradients long_conv_backward(const Tensor& dy, const Tensor& u, const Tensor& k,
                        .dpregate = pointer(kDpregate, dpregate),
                        .dpostgate = pointer(kDpostgate, dpostgate),
                        .dskip = pointer(kDskip, dskip)},
-                      execution_of(workspace)));
+                      execution_of(place, workspace)));
   return {du, dk, dk_rev, dpregate, dpostgate, dskip};
 }
 
-// ---- a filter prepared once: bytes that only long_conv_prepared reads, a key of the problem and then the spectrum
+// ---- a filter prepared once: bytes that only long_conv_prepared reads. On a CPU a key of the problem and then the
+// spectrum. On a GPU, whose memory cannot be read without waiting for it, the spectrum and then as many bytes as the
+// key's digest says: a spectrum of another problem is refused by its size.
 
 using Key = std::array<int64_t, 8>;
 constexpr int64_t kKeyBytes = sizeof(Key);
@@ -244,9 +322,20 @@ Key key_of(const ffc::Problem& p) {
           static_cast<int64_t>(p.dtype)};
 }
 
-// The spectrum's bytes behind the key.
-ffc::Workspace behind_key(const Tensor& t) {
-  return {static_cast<char*>(t.data_ptr()) + kKeyBytes, static_cast<std::size_t>(t.numel() - kKeyBytes)};
+int64_t digest_of(const Key& key) {
+  constexpr std::uint64_t kPrime = 0x9e3779b97f4a7c15;  // spreads the bits of small numbers
+  std::uint64_t digest = 0;
+  for (int64_t part : key) digest = (digest ^ static_cast<std::uint64_t>(part)) * kPrime;
+  return static_cast<int64_t>(digest >> 52);
+}
+
+int64_t prepared_bytes(const Place& place, const ffc::Plan& plan, const Key& key) {
+  return static_cast<int64_t>(plan.spectrum_bytes()) + (place.is_cuda() ? digest_of(key) : kKeyBytes);
+}
+
+ffc::Workspace spectrum_in(const Place& place, const Tensor& t) {
+  const int64_t before = place.is_cuda() ? 0 : kKeyBytes;
+  return {static_cast<char*>(t.data_ptr()) + before, static_cast<std::size_t>(t.numel() - before)};
 }
 
 Tensor prepare_filter(const Tensor& u, const Tensor& k, const MaybeTensor& k_rev, int64_t mode, int64_t fft_size,
@@ -254,15 +343,16 @@ Tensor prepare_filter(const Tensor& u, const Tensor& k, const MaybeTensor& k_rev
   STD_TORCH_CHECK(k.dim() == 2, "k must be [channels, taps]");
   const ffc::Problem problem =
       problem_of(u, k.size(1), k_rev ? k_rev->size(1) : 0, dtype_of("k", k), mode, fft_size, k_rev_lag);
-  const ffc::Plan plan = plan_of(problem);
-  Arguments view(u, problem);
-  Tensor spectrum = torch::stable::empty({kKeyBytes + static_cast<int64_t>(plan.spectrum_bytes())}, ScalarType::Byte);
+  const Place place(u);
+  const ffc::Plan plan = plan_of(problem, place);
+  Arguments view(u, place, problem);
   const Key key = key_of(problem);
-  std::memcpy(spectrum.data_ptr(), key.data(), kKeyBytes);
-  Tensor workspace = scratch(plan.workspace_bytes(ffc::Pass::forward));
-  check(ffc::make_filter(plan,
-                         {.k = view.taps("k", k), .k_rev = view.taps("k_rev", k_rev), .storage = behind_key(spectrum)},
-                         execution_of(workspace))
+  Tensor spectrum = place.empty(std::array{prepared_bytes(place, plan, key)}, ScalarType::Byte);
+  if (!place.is_cuda()) std::memcpy(spectrum.data_ptr(), key.data(), kKeyBytes);
+  Tensor workspace = scratch(place, plan.workspace_bytes(ffc::Pass::forward));
+  check(ffc::make_filter(
+            plan, {.k = view.taps("k", k), .k_rev = view.taps("k_rev", k_rev), .storage = spectrum_in(place, spectrum)},
+            execution_of(place, workspace))
             .status());
   return spectrum;
 }
@@ -271,19 +361,19 @@ Tensor long_conv_prepared(const Tensor& u, const Tensor& spectrum, int64_t filte
                           const MaybeTensor& pregate, const MaybeTensor& postgate, const MaybeTensor& skip,
                           int64_t mode, int64_t fft_size, int64_t k_rev_lag) {
   const ffc::Problem problem = problem_of(u, filter, filter_reverse, ffc::DType::f32, mode, fft_size, k_rev_lag);
-  const ffc::Plan plan = plan_of(problem);
+  const Place place(u);
+  const ffc::Plan plan = plan_of(problem, place);
   const Key key = key_of(problem);
-  STD_TORCH_CHECK(spectrum.is_cpu() && spectrum.scalar_type() == ScalarType::Byte && spectrum.dim() == 1 &&
-                      spectrum.is_contiguous() &&
-                      spectrum.numel() == kKeyBytes + static_cast<int64_t>(plan.spectrum_bytes()) &&
-                      std::memcmp(spectrum.data_ptr(), key.data(), kKeyBytes) == 0,
+  STD_TORCH_CHECK(place.holds(spectrum) && spectrum.scalar_type() == ScalarType::Byte && spectrum.dim() == 1 &&
+                      spectrum.is_contiguous() && spectrum.numel() == prepared_bytes(place, plan, key) &&
+                      (place.is_cuda() || std::memcmp(spectrum.data_ptr(), key.data(), kKeyBytes) == 0),
                   "spectrum was not prepared for this problem by prepare_filter");
   STD_TORCH_CHECK(reinterpret_cast<std::uintptr_t>(spectrum.data_ptr()) % ffc::kWorkspaceAlignment == 0,
                   "spectrum is not aligned to ", ffc::kWorkspaceAlignment, " bytes");
-  const ffc::Filter prepared(plan, behind_key(spectrum).data);
-  Arguments view(u, problem);
-  Tensor y = new_rows(u);
-  Tensor workspace = scratch(plan.workspace_bytes(ffc::Pass::forward));
+  const ffc::Filter prepared(plan, spectrum_in(place, spectrum).data);
+  Arguments view(u, place, problem);
+  Tensor y = new_rows(place, u);
+  Tensor workspace = scratch(place, plan.workspace_bytes(ffc::Pass::forward));
   check(ffc::forward(plan,
                      {.u = view.rows("u", u),
                       .filter = &prepared,
@@ -291,26 +381,49 @@ Tensor long_conv_prepared(const Tensor& u, const Tensor& spectrum, int64_t filte
                       .postgate = view.rows("postgate", postgate),
                       .skip = view.skip(skip),
                       .y = y.data_ptr()},
-                     execution_of(workspace)));
+                     execution_of(place, workspace)));
   return y;
 }
 
-// The plan in words, without tensors: any sizes may be asked about.
+// ---- the plan in words, without tensors: any sizes may be asked about. `device` is a CUDA ordinal, or -1: the CPU.
+
+ffc::Problem described(int64_t batch, int64_t channels, int64_t length, int64_t filter, int64_t filter_reverse,
+                       int64_t mode, int64_t fft_size, int64_t k_rev_lag, int64_t dtype, int64_t filter_dtype) {
+  return {.batch = batch,
+          .channels = channels,
+          .length = length,
+          .filter = filter,
+          .filter_reverse = filter_reverse,
+          .fft_size = fft_size,
+          .reverse_lag = static_cast<int>(k_rev_lag),
+          .mode = static_cast<ffc::Mode>(mode),
+          .dtype = static_cast<ffc::DType>(dtype),
+          .filter_dtype = static_cast<ffc::DType>(filter_dtype)};
+}
+
 std::string describe(int64_t batch, int64_t channels, int64_t length, int64_t filter, int64_t filter_reverse,
-                     int64_t mode, int64_t fft_size, int64_t k_rev_lag, int64_t dtype) {
-  const ffc::Problem problem{.batch = batch,
-                             .channels = channels,
-                             .length = length,
-                             .filter = filter,
-                             .filter_reverse = filter_reverse,
-                             .fft_size = fft_size,
-                             .reverse_lag = static_cast<int>(k_rev_lag),
-                             .mode = static_cast<ffc::Mode>(mode),
-                             .dtype = static_cast<ffc::DType>(dtype)};
-  return plan_of(problem).describe();
+                     int64_t mode, int64_t fft_size, int64_t k_rev_lag, int64_t dtype, int64_t filter_dtype,
+                     int64_t device) {
+  return plan_of(
+             described(batch, channels, length, filter, filter_reverse, mode, fft_size, k_rev_lag, dtype, filter_dtype),
+             Place(device))
+      .describe();
+}
+
+// Why no engine of this build and machine runs a pass, or an empty text if one does.
+std::string why_not(int64_t batch, int64_t channels, int64_t length, int64_t filter, int64_t filter_reverse,
+                    int64_t mode, int64_t fft_size, int64_t k_rev_lag, int64_t dtype, int64_t filter_dtype,
+                    int64_t device, bool backward) {
+  const ffc::Result<ffc::Plan> plan = find_plan(
+      described(batch, channels, length, filter, filter_reverse, mode, fft_size, k_rev_lag, dtype, filter_dtype),
+      Place(device));
+  const ffc::Status status = plan ? plan->supports(backward ? ffc::Pass::backward : ffc::Pass::forward) : plan.status();
+  if (status.code() != ffc::StatusCode::unsupported) check(status);
+  return status.message();
 }
 
 std::string cpu_target() { return ffc::torch_binding::cpu_target(); }
+std::string cuda_engine(int64_t device) { return ffc::torch_binding::describe_cuda(static_cast<int>(device)); }
 
 }  // namespace
 
@@ -328,18 +441,35 @@ STABLE_TORCH_LIBRARY(flashfftconv, m) {
       "Tensor? postgate, Tensor? skip, int mode, SymInt fft_size, int k_rev_lag) -> Tensor");
   m.def(
       "describe(int batch, int channels, int length, int filter, int filter_reverse, int mode, int fft_size, "
-      "int k_rev_lag, int dtype) -> str");
+      "int k_rev_lag, int dtype, int filter_dtype=2, int device=-1) -> str");
+  m.def(
+      "why_not(int batch, int channels, int length, int filter, int filter_reverse, int mode, int fft_size, "
+      "int k_rev_lag, int dtype, int filter_dtype=2, int device=-1, bool backward=False) -> str");
   m.def("cpu_target() -> str");
+  m.def("cuda_engine(int device) -> str");
+  // Implemented in Python: fft_fallback.py and log.py
+  m.def(
+      "long_conv_by_fft(Tensor u, Tensor k, Tensor? k_rev, Tensor? pregate, Tensor? postgate, Tensor? skip, int mode, "
+      "int fft_size, int k_rev_lag) -> Tensor");
+  m.def(
+      "long_conv_backward_by_fft(Tensor dy, Tensor u, Tensor k, Tensor? k_rev, Tensor? pregate, Tensor? postgate, "
+      "Tensor? skip, int mode, int fft_size, int k_rev_lag, int wanted) -> (Tensor, Tensor, Tensor, Tensor, Tensor, "
+      "Tensor)");
+  m.def("log(str text) -> ()");
 }
 
-STABLE_TORCH_LIBRARY_IMPL(flashfftconv, CPU, m) {
-  m.impl("long_conv", TORCH_BOX(&long_conv));
-  m.impl("long_conv_backward", TORCH_BOX(&long_conv_backward));
-  m.impl("prepare_filter", TORCH_BOX(&prepare_filter));
-  m.impl("long_conv_prepared", TORCH_BOX(&long_conv_prepared));
-}
+#define FFC_KERNELS(m)                                          \
+  m.impl("long_conv", TORCH_BOX(&long_conv));                   \
+  m.impl("long_conv_backward", TORCH_BOX(&long_conv_backward)); \
+  m.impl("prepare_filter", TORCH_BOX(&prepare_filter));         \
+  m.impl("long_conv_prepared", TORCH_BOX(&long_conv_prepared))
+
+STABLE_TORCH_LIBRARY_IMPL(flashfftconv, CPU, m) { FFC_KERNELS(m); }
+STABLE_TORCH_LIBRARY_IMPL(flashfftconv, CUDA, m) { FFC_KERNELS(m); }
 
 STABLE_TORCH_LIBRARY_IMPL(flashfftconv, CompositeExplicitAutograd, m) {
   m.impl("describe", TORCH_BOX(&describe));
+  m.impl("why_not", TORCH_BOX(&why_not));
   m.impl("cpu_target", TORCH_BOX(&cpu_target));
+  m.impl("cuda_engine", TORCH_BOX(&cuda_engine));
 }

@@ -4,6 +4,7 @@
 #include <mutex>
 #include <tuple>
 
+#include "backend/backend.h"
 #include "cpu/cpu_plan.h"
 
 namespace ffc::torch_binding {
@@ -17,28 +18,33 @@ auto key(const Problem& p) {
 }
 
 struct Entry {
+  Problem problem;
+  Device device;
   int workers;
-  Plan plan;
+  Result<Plan> plan;
 };
 
 }  // namespace
 
-Result<Plan> cached_plan(const Problem& problem, int workers) {
+CachedPlan cached_plan(const Problem& problem, Device device, int workers) {
   static std::mutex mutex;
   static std::list<Entry> recent;  // latest first
   const std::lock_guard lock(mutex);
   for (auto it = recent.begin(); it != recent.end(); ++it)
-    if (it->workers == workers && key(it->plan.problem()) == key(problem)) {
+    if (it->workers == workers && it->device.kind == device.kind && it->device.index == device.index &&
+        key(it->problem) == key(problem)) {
       recent.splice(recent.begin(), recent, it);
-      return recent.front().plan;
+      return {recent.front().plan, false};
     }
-  Result<Plan> plan = make_plan(problem, {DeviceKind::cpu, 0}, {.workers = workers});
-  if (!plan) return plan;
-  recent.push_front({workers, *plan});
+  Result<Plan> plan = make_plan(problem, device, {.workers = workers});
+  // A problem that no engine takes is asked for again and again too; other errors end what the caller does.
+  if (!plan && plan.status().code() != StatusCode::unsupported) return {plan, false};
+  recent.push_front({problem, device, workers, plan});
   if (recent.size() > kPlans) recent.pop_back();
-  return plan;
+  return {plan, true};
 }
 
 std::string cpu_target() { return cpu::target_name(); }
+std::string describe_cuda(int index) { return ffc::describe_cuda(index); }
 
 }  // namespace ffc::torch_binding

@@ -1,0 +1,335 @@
+// Plans of the CUDA backend: which problems the device code takes, which kernel runs, how a batch is spread over the
+// device, where things lie in the workspace, and the launches of a pass.
+#include "cuda/cuda_plan.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstdio>
+#include <iterator>
+#include <limits>
+#include <string>
+
+#include "backend/backend.h"
+#include "cuda/grid.h"
+#include "cuda/sizes.h"
+
+namespace ffc::cuda {
+namespace {
+
+constexpr int kOldestDriver = 13000;  // the CUDA version that the runtime linked into us asks for
+constexpr int kOldestMajor = 8;       // compute capability 8.0: asynchronous copies, tensor cores that take bf16
+constexpr int kSmallestPairs = 128;   // points
+constexpr int kNoDevice = 100;        // cudaErrorNoDevice
+
+// The sums of one split a channel are needed in any case; further splits may take this much more.
+constexpr std::int64_t kSumsBytes = 8 << 20;
+
+std::atomic<DeviceQuery> device_query{nullptr};
+
+DeviceFacts facts_of(int index) {
+  const DeviceQuery query = device_query.load();
+  return query ? query(index) : query_device(index);
+}
+
+std::string version(int cuda) { return std::to_string(cuda / 1000) + "." + std::to_string(cuda % 1000 / 10); }
+std::string architecture(const DeviceFacts& facts) {
+  return "sm_" + std::to_string(facts.major) + std::to_string(facts.minor);
+}
+
+Status unsupported(Device device, const std::string& why) {
+  return {StatusCode::unsupported, "device is CUDA " + std::to_string(device.index) + "; " + why};
+}
+
+Status failed(const std::string& what, int error) {
+  return {StatusCode::internal, what + " failed: " + error_text(error)};
+}
+
+Status check_facts(Device device, const DeviceFacts& facts) {
+  if (facts.driver == 0) return unsupported(device, "this machine has no NVIDIA driver");
+  if (facts.driver < kOldestDriver)
+    return unsupported(device, "the NVIDIA driver of this machine is for CUDA " + version(facts.driver) +
+                                   "; the engine needs one for CUDA " + version(kOldestDriver) +
+                                   " or newer (release 580): update the driver");
+  if (facts.error == kNoDevice || (facts.error == 0 && facts.devices == 0))
+    return unsupported(device, "this machine has no GPU that CUDA may use");
+  if (device.index < 0 || (facts.devices > 0 && device.index >= facts.devices))
+    return {StatusCode::invalid_argument, "device is CUDA " + std::to_string(device.index) + "; this machine has " +
+                                              std::to_string(facts.devices) +
+                                              (facts.devices == 1 ? " GPU, index 0" : " GPUs, indices from 0")};
+  if (facts.error) return failed("asking for CUDA device " + std::to_string(device.index), facts.error);
+  if (facts.major < kOldestMajor)
+    return unsupported(device, "it is " + architecture(facts) + "; the engine needs sm_80 (Ampere) or newer");
+  return {};
+}
+
+// The first row of the table of at least, or exactly, so many points; kSizeCount if there is none.
+int row_of_at_least(std::int64_t points) {
+  return static_cast<int>(
+      std::find_if(std::begin(kSizes), std::end(kSizes), [&](const Size& s) { return s.points >= points; }) - kSizes);
+}
+int row_of_exactly(std::int64_t points) {
+  return static_cast<int>(
+      std::find_if(std::begin(kSizes), std::end(kSizes), [&](const Size& s) { return s.points == points; }) - kSizes);
+}
+
+// What of a problem the engine does not take, whatever the device.
+Status check_problem(const Problem& p, Device device) {
+  if (p.dtype != DType::f16 && p.dtype != DType::bf16)
+    return unsupported(device,
+                       std::string("its engine takes rows of float16 and bfloat16; these are ") + name_of(p.dtype));
+  if (p.filter_dtype == DType::f64)
+    return unsupported(device, "its engine takes taps of float32, float16 and bfloat16; these are float64");
+  const int largest = kSizes[kSizeCount - 1].points;
+  if (p.length > largest)
+    return unsupported(device, "its engine takes rows of up to " + std::to_string(largest) + " samples; these have " +
+                                   std::to_string(p.length));
+  if (p.channels > std::numeric_limits<std::int64_t>::max() / (64LL * largest))
+    return {StatusCode::invalid_argument,
+            "channels is " + std::to_string(p.channels) + ": more bytes of spectra than 64 bits can count"};
+  return {};
+}
+
+// Which kernel runs. It follows from the row's length and the mode, never from the batch: a prepared filter serves all
+// batches. Pairs take N points for two rows where right-angle takes as many for each.
+Variant choose_variant(const Problem& p) {
+  if (p.mode == Mode::circular && p.fft_size >= kSmallestPairs && 2 * p.length > p.fft_size) {
+    const Variant pairs{row_of_exactly(p.fft_size), true, p.dtype};
+    if (pairs.row < kSizeCount && blocks_per_multiprocessor(pairs, Pass::forward) > 0) return pairs;
+  }
+  return {row_of_at_least(p.length), false, p.dtype};
+}
+
+template <class RowsType>
+void resolve(RowsType& rows, const Problem& p) {
+  if (rows.channel_stride == kContiguous) rows.channel_stride = p.length;
+  if (rows.batch_stride == kContiguous) rows.batch_stride = p.channels * p.length;
+}
+template <class TapsType>
+void resolve_taps(TapsType& taps, std::int64_t count) {
+  if (taps.channel_stride == kContiguous) taps.channel_stride = count;
+}
+
+constexpr std::size_t align(std::size_t bytes) {
+  return (bytes + kWorkspaceAlignment - 1) / kWorkspaceAlignment * kWorkspaceAlignment;
+}
+
+class CudaPlan final : public BackendPlan {
+ public:
+  CudaPlan(const Problem& problem, Device device, const DeviceFacts& facts, const Variant& variant)
+      : BackendPlan(problem, device),
+        facts_(facts),
+        variant_(variant),
+        size_(kSizes[variant.row]),
+        fold_(make_fold(problem)),
+        forward_blocks_(blocks_per_multiprocessor(variant, Pass::forward)),
+        backward_blocks_(size_.points <= kLargestBackward ? blocks_per_multiprocessor(variant, Pass::backward) : 0),
+        forward_grid_(grid_of(Pass::forward)),
+        backward_grid_(grid_of(Pass::backward)) {}
+
+  // The spectrum of a plan that got none ready, then the sums of a backward pass.
+  std::size_t workspace_bytes(Pass pass) const override {
+    if (pass == Pass::forward) return spectrum_bytes();
+    if (!backward_blocks_) return 0;
+    return spectrum_bytes() + sum_bytes() * problem().channels * backward_grid_.grid.splits;
+  }
+  std::size_t spectrum_bytes() const override { return values_bytes() + align(sizeof(float) * problem().channels); }
+  int workers() const override { return 0; }
+
+  Status supports(Pass pass) const override {
+    if (pass == Pass::forward || backward_blocks_) return {};
+    return unsupported(device(), "its engine has no backward pass over " + std::to_string(size_.points) +
+                                     " points; the largest has " + std::to_string(kLargestBackward));
+  }
+
+  Status forward(const ForwardArguments& given, const Execution& execution) const override {
+    const Problem& p = problem();
+    if (p.batch == 0 || p.channels == 0) return {};
+    const DeviceScope scope(device().index);
+    if (scope.error()) return failed("switching to the device", scope.error());
+    const Spectrum spectrum = spectrum_in(given.filter ? given.filter->spectrum() : execution.workspace.data);
+    if (!given.filter)
+      if (Status s = fill(spectrum, given.k, given.k_rev, execution.stream); !s) return s;
+    ForwardJob job{.variant = variant_,
+                   .grid = forward_grid_.grid,
+                   .batch = p.batch,
+                   .channels = p.channels,
+                   .length = p.length,
+                   .u = given.u,
+                   .pregate = given.pregate,
+                   .postgate = given.postgate,
+                   .skip = static_cast<const float*>(given.skip),
+                   .spectrum = spectrum,
+                   .y = given.y};
+    for (ConstRows* rows : {&job.u, &job.pregate, &job.postgate}) resolve(*rows, p);
+    resolve(job.y, p);
+    return status_of(launch_forward(job, execution.stream), Pass::forward);
+  }
+
+  Status backward(const BackwardArguments& given, const Execution& execution) const override {
+    const Problem& p = problem();
+    if (p.channels == 0) return {};
+    const DeviceScope scope(device().index);
+    if (scope.error()) return failed("switching to the device", scope.error());
+    const bool rows_wanted = given.du.data || given.dpregate.data || given.dpostgate.data;
+    const bool filter_wanted = given.dk.data || given.dk_rev.data || given.dskip;
+    float* sums = reinterpret_cast<float*>(static_cast<char*>(execution.workspace.data) + spectrum_bytes());
+    if (p.batch != 0 && (rows_wanted || filter_wanted)) {
+      const Spectrum spectrum = spectrum_in(given.filter ? given.filter->spectrum() : execution.workspace.data);
+      if (!given.filter)
+        if (Status s = fill(spectrum, given.k, given.k_rev, execution.stream); !s) return s;
+      BackwardJob job{.variant = variant_,
+                      .grid = backward_grid_.grid,
+                      .batch = p.batch,
+                      .channels = p.channels,
+                      .length = p.length,
+                      .dy = given.dy,
+                      .u = given.u,
+                      .pregate = given.pregate,
+                      .postgate = given.postgate,
+                      .skip = static_cast<const float*>(given.skip),
+                      .spectrum = spectrum,
+                      .du = given.du,
+                      .dpregate = given.dpregate,
+                      .dpostgate = given.dpostgate,
+                      .sums = filter_wanted ? sums : nullptr};
+      for (ConstRows* rows : {&job.dy, &job.u, &job.pregate, &job.postgate}) resolve(*rows, p);
+      for (Rows* rows : {&job.du, &job.dpregate, &job.dpostgate}) resolve(*rows, p);
+      if (Status s = status_of(launch_backward(job, execution.stream), Pass::backward); !s) return s;
+    }
+    if (!filter_wanted) return {};
+    FilterGradientJob job{.variant = variant_,
+                          .fold = fold_,
+                          .channels = p.channels,
+                          .filter = p.filter,
+                          .filter_reverse = p.filter_reverse,
+                          .splits = p.batch == 0 ? 0 : backward_grid_.grid.splits,  // no rows: the sum of none
+                          .sums = sums,
+                          .dk = given.dk,
+                          .dk_rev = given.dk_rev,
+                          .filter_dtype = p.filter_dtype,
+                          .dskip = static_cast<float*>(given.dskip)};
+    resolve_taps(job.dk, p.filter), resolve_taps(job.dk_rev, p.filter_reverse);
+    const int error = launch_filter_gradient(job, execution.stream);
+    return error ? failed("the CUDA kernel of the filter's gradient", error) : Status();
+  }
+
+  Status prepare(const FilterArguments& given, const Execution& execution) const override {
+    if (problem().channels == 0) return {};
+    const DeviceScope scope(device().index);
+    if (scope.error()) return failed("switching to the device", scope.error());
+    return fill(spectrum_in(given.storage.data), given.k, given.k_rev, execution.stream);
+  }
+
+  std::string describe() const override {
+    const Problem& p = problem();
+    auto str = [](auto value) { return std::to_string(value); };
+    const std::string points = str(size_.points);
+    std::string text = std::string(name_of(p.mode)) + " convolution [" + str(p.batch) + ", " + str(p.channels) + ", " +
+                       str(p.length) + "] * " + str(p.filter) + " taps, " + name_of(p.dtype) + ", on CUDA " +
+                       str(device().index) + " (" + architecture(facts_) + ", " + str(facts_.multiprocessors) +
+                       " multiprocessors)\n";
+    text += "  algorithm: " + std::string(variant_.pairs ? "pairs of rows" : "right-angle") + " transform of " +
+            points + " points\n  stages: " + str(size_.outer) + " x " + str(size_.radix) + " x 64, a row in " +
+            str(size_.warps) + (size_.warps == 1 ? " warp\n" : " warps\n");
+    text += "  forward: " + pass_text(Pass::forward, forward_grid_);
+    text +=
+        "  backward: " + (backward_blocks_ ? pass_text(Pass::backward, backward_grid_)
+                                           : "none in this engine: more than " + str(kLargestBackward) + " points\n");
+    text += "  workspace: " + str(workspace_bytes(Pass::forward)) + " bytes forward, " +
+            str(workspace_bytes(Pass::backward)) + " backward; a prepared filter: " + str(spectrum_bytes()) + "\n";
+    if (variant_.pairs)
+      text += "  why: two rows share " + points + " points; a right-angle transform takes " +
+              str(kSizes[row_of_at_least(p.length)].points) + " for each\n";
+    else
+      text += "  why: the smallest transform of at least " + str(p.length) + " points, one row at a time" +
+              (p.mode == Mode::circular ? "; pairs of rows need fft_size among the sizes and below twice the length\n"
+                                        : ", needs no padding\n");
+    return text;
+  }
+
+ private:
+  std::size_t values_bytes() const { return align(std::size_t{4} * size_.points * problem().channels); }
+  std::size_t sum_bytes() const { return std::size_t{8} * size_.points; }
+
+  // The values of all channels, then their factors.
+  Spectrum spectrum_in(const void* storage) const {
+    char* bytes = static_cast<char*>(const_cast<void*>(storage));  // the device code only reads a prepared filter
+    return {bytes, reinterpret_cast<float*>(bytes + values_bytes())};
+  }
+
+  GridChoice grid_of(Pass pass) const {
+    const bool back = pass == Pass::backward;
+    const Problem& p = problem();
+    GridProblem g;
+    g.batch = p.batch, g.channels = p.channels;
+    g.group = rows_at_a_time(size_, variant_.pairs);
+    g.row_bytes = (back ? 3 : 2) * static_cast<std::int64_t>(size_of(p.dtype)) * p.length;
+    g.sum_bytes = back ? static_cast<std::int64_t>(sum_bytes()) : 0;
+    g.split_bytes = 4LL * size_.points + g.sum_bytes;
+    g.slots = std::max<std::int64_t>(
+        1, static_cast<std::int64_t>(facts_.multiprocessors) * (back ? backward_blocks_ : forward_blocks_));
+    g.most_splits = back && p.channels ? 1 + kSumsBytes / (g.sum_bytes * p.channels) : p.batch;
+    return choose_grid(g);
+  }
+
+  Status fill(const Spectrum& spectrum, const ConstTaps& k, const ConstTaps& k_rev, void* stream) const {
+    const Problem& p = problem();
+    SpectrumJob job{.variant = variant_,
+                    .fold = fold_,
+                    .k = k,
+                    .k_rev = k_rev,
+                    .filter_dtype = p.filter_dtype,
+                    .channels = p.channels,
+                    .spectrum = spectrum};
+    resolve_taps(job.k, p.filter), resolve_taps(job.k_rev, p.filter_reverse);
+    const int error = launch_spectrum(job, stream);
+    return error ? failed("the CUDA kernel of the filter's spectrum", error) : Status();
+  }
+
+  Status status_of(int error, Pass pass) const {
+    return error ? failed(std::string("CUDA kernel ") + kernel_name(variant_, pass), error) : Status();
+  }
+
+  std::string pass_text(Pass pass, const GridChoice& choice) const {
+    char waves[32];
+    std::snprintf(waves, sizeof waves, "%.2f", choice.waves);
+    return std::string(kernel_name(variant_, pass)) + ", " + std::to_string(problem().channels) + " channels x " +
+           std::to_string(choice.grid.splits) + " splits of up to " + std::to_string(choice.rows_per_split) +
+           " rows on " + std::to_string(choice.grid.blocks) + " blocks (" + waves + " waves)\n";
+  }
+
+  DeviceFacts facts_;
+  Variant variant_;
+  Size size_;
+  Fold fold_;
+  int forward_blocks_, backward_blocks_;
+  GridChoice forward_grid_, backward_grid_;
+};
+
+}  // namespace
+
+Result<Plan> make_plan(const Problem& problem, Device device, PlanOptions) {
+  if (Status s = check_problem(problem, device); !s) return s;
+  const DeviceFacts facts = facts_of(device.index);
+  if (Status s = check_facts(device, facts); !s) return s;
+  const DeviceScope scope(device.index);
+  if (scope.error()) return failed("switching to the device", scope.error());
+  const Variant variant = choose_variant(problem);
+  if (blocks_per_multiprocessor(variant, Pass::forward) == 0)
+    return unsupported(device, "its engine has no kernel of " + std::to_string(kSizes[variant.row].points) +
+                                   " points for " + architecture(facts));
+  return Plan(std::make_shared<CudaPlan>(problem, device, facts, variant));
+}
+
+Status check_device(Device device) { return check_facts(device, facts_of(device.index)); }
+
+std::string describe_device(Device device) {
+  const DeviceFacts facts = facts_of(device.index);
+  if (Status s = check_facts(device, facts); !s) return s.message();
+  return "CUDA " + std::to_string(device.index) + " is " + architecture(facts) + " with " +
+         std::to_string(facts.multiprocessors) + " multiprocessors, driver for CUDA " + version(facts.driver);
+}
+
+void set_device_query_for_testing(DeviceQuery query) { device_query = query; }
+
+}  // namespace ffc::cuda

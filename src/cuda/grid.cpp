@@ -1,0 +1,39 @@
+#include "cuda/grid.h"
+
+#include <algorithm>
+
+namespace ffc::cuda {
+namespace {
+
+// More items than this many waves fill the device evenly enough; further splits would only reload the spectrum.
+constexpr std::int64_t kWaves = 8;
+
+std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+}  // namespace
+
+GridChoice choose_grid(const GridProblem& p) {
+  GridChoice best;
+  if (p.batch == 0 || p.channels == 0) return best;
+  const std::int64_t groups = divide_up(p.batch, p.group);
+  const std::int64_t limit =
+      std::min({groups, std::max<std::int64_t>(1, p.most_splits), divide_up(kWaves * p.slots, p.channels)});
+  double least = 0;
+  for (std::int64_t splits = 1; splits <= limit; ++splits) {
+    const std::int64_t groups_per_split = divide_up(groups, splits);
+    if (divide_up(groups, groups_per_split) != splits) continue;  // fewer splits of the same size do
+    const std::int64_t items = p.channels * splits, waves = divide_up(items, p.slots);
+    const double item = static_cast<double>(p.split_bytes + groups_per_split * p.group * p.row_bytes);
+    const double reduction = static_cast<double>(items) / static_cast<double>(p.slots) * p.sum_bytes;
+    const double cost = static_cast<double>(waves) * item + reduction;
+    if (splits > 1 && cost >= least) continue;
+    least = cost;
+    best.grid = {static_cast<int>(splits), static_cast<int>(std::min(items, p.slots))};
+    best.items = items;
+    best.rows_per_split = std::min(groups_per_split * p.group, p.batch);
+    best.waves = static_cast<double>(items) / static_cast<double>(p.slots);
+  }
+  return best;
+}
+
+}  // namespace ffc::cuda

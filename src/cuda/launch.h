@@ -1,0 +1,119 @@
+// What a plan asks of the device code: plain structs in, a CUDA error code out. Host types only; no CUDA header.
+//
+//   taps --launch_spectrum--> spectrum --launch_forward--> y
+//                                      --launch_backward--> du, dpregate, dpostgate, sums --launch_filter_gradient--> dk
+//
+// Nothing here allocates or synchronises. Strides are in elements, samples and taps adjacent.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "algo/fold.h"
+#include "flashfftconv/execute.h"
+
+namespace ffc::cuda {
+
+/// Which instantiation runs: a row of the table in sizes.h, one row or two as one complex sequence, the type of the rows.
+struct Variant {
+  int row = 0;          ///< index into kSizes
+  bool pairs = false;   ///< circular with N = M points: two rows as one complex sequence
+  DType dtype = DType::f16;
+};
+
+/// How the work of a batch is spread: `splits` blocks share the rows of one channel, `blocks` run at a time.
+struct Grid {
+  int splits = 1;
+  int blocks = 1;
+};
+
+/// A filter's spectrum: [channels][points] complex half, in the order of the stages, times factors[channel].
+struct Spectrum {
+  void* values = nullptr;
+  float* factors = nullptr;
+};
+
+/// h = fold(k, k_rev), its transform in fp32, scaled by a power of two a channel so that max |H| is in (1/2, 1].
+struct SpectrumJob {
+  Variant variant{};
+  Fold fold{};
+  ConstTaps k{}, k_rev{};
+  DType filter_dtype = DType::f32;
+  std::int64_t channels = 0;
+  Spectrum spectrum{};
+};
+
+/// y = postgate * (conv(pregate * u, h) + skip pregate * u).
+struct ForwardJob {
+  Variant variant{};
+  Grid grid{};
+  std::int64_t batch = 0, channels = 0, length = 0;
+  ConstRows u{}, pregate{}, postgate{};
+  const float* skip = nullptr;  ///< [channels]
+  Spectrum spectrum{};
+  Rows y{};
+};
+
+/// du, dpregate, dpostgate, and sums[split][channel][points] = sum_b G conj X, complex fp32 in the order of the stages.
+struct BackwardJob {
+  Variant variant{};
+  Grid grid{};
+  std::int64_t batch = 0, channels = 0, length = 0;
+  ConstRows dy{}, u{}, pregate{}, postgate{};
+  const float* skip = nullptr;
+  Spectrum spectrum{};
+  Rows du{}, dpregate{}, dpostgate{};
+  float* sums = nullptr;  ///< null: no gradient of filter or skip is wanted
+};
+
+/// dk, dk_rev, dskip from the sums: C = inverse(sum over splits), then the fold's adjoint. Null outputs are left out.
+struct FilterGradientJob {
+  Variant variant{};
+  Fold fold{};
+  std::int64_t channels = 0, filter = 0, filter_reverse = 0;
+  int splits = 1;
+  const float* sums = nullptr;
+  Taps dk{}, dk_rev{};
+  DType filter_dtype = DType::f32;
+  float* dskip = nullptr;
+};
+
+/// cudaError_t as an int; 0 is success. The name and text of a failure come from error_text. `stream` is a cudaStream_t;
+/// the caller has made the stream's device the current one.
+int launch_spectrum(const SpectrumJob& job, void* stream);
+int launch_forward(const ForwardJob& job, void* stream);
+int launch_backward(const BackwardJob& job, void* stream);
+int launch_filter_gradient(const FilterGradientJob& job, void* stream);
+const char* error_text(int error);
+
+/// Blocks of a variant's kernel that one multiprocessor holds; 0 if the device code has no such kernel.
+int blocks_per_multiprocessor(const Variant& variant, Pass pass);
+/// The name under which the kernel of a variant is known to profilers, for logs and tests.
+const char* kernel_name(const Variant& variant, Pass pass);
+
+/// A device, as a plan sees it.
+struct DeviceFacts {
+  int error = 0;           ///< cudaError_t of the query; the rest holds only if 0
+  int devices = 0;         ///< how many there are
+  int driver = 0;          ///< CUDA version of the driver, 13000 for 13.0; 0: no driver
+  int major = 0, minor = 0;
+  int multiprocessors = 0;
+  std::size_t shared_bytes = 0;  ///< largest dynamic shared memory of a block
+};
+DeviceFacts query_device(int index);
+
+/// Makes a device current for a scope, and the one before it again after.
+class DeviceScope {
+ public:
+  explicit DeviceScope(int index);
+  ~DeviceScope();
+  DeviceScope(const DeviceScope&) = delete;
+  DeviceScope& operator=(const DeviceScope&) = delete;
+  int error() const { return error_; }
+
+ private:
+  int before_ = -1;
+  int error_ = 0;
+};
+
+}  // namespace ffc::cuda

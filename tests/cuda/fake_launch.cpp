@@ -1,0 +1,75 @@
+#include "cuda/fake_launch.h"
+
+#include <cstring>
+#include <string>
+
+#include "cuda/sizes.h"
+
+namespace ffc::cuda {
+namespace fake {
+
+Machine& machine() {
+  static Machine the_machine;
+  return the_machine;
+}
+
+namespace {
+
+template <class JobType>
+int record(const JobType& job, void* stream) {
+  Machine& m = machine();
+  const bool fails = static_cast<int>(m.launches.size()) == m.failing_launch;
+  m.launches.push_back({job, stream, m.current_device});
+  return fails ? m.error : 0;
+}
+
+std::size_t points(const Variant& variant) { return static_cast<std::size_t>(kSizes[variant.row].points); }
+
+}  // namespace
+}  // namespace fake
+
+// Each launch writes all that the real one would, with bytes of its own.
+
+int launch_spectrum(const SpectrumJob& job, void* stream) {
+  const std::size_t channels = static_cast<std::size_t>(job.channels);
+  std::memset(job.spectrum.values, 0x11, 4 * fake::points(job.variant) * channels);
+  std::memset(job.spectrum.factors, 0x22, sizeof(float) * channels);
+  return fake::record(job, stream);
+}
+
+int launch_forward(const ForwardJob& job, void* stream) { return fake::record(job, stream); }
+
+int launch_backward(const BackwardJob& job, void* stream) {
+  const std::size_t sums = static_cast<std::size_t>(job.grid.splits) * static_cast<std::size_t>(job.channels);
+  if (job.sums) std::memset(job.sums, 0x33, 8 * fake::points(job.variant) * sums);
+  return fake::record(job, stream);
+}
+
+int launch_filter_gradient(const FilterGradientJob& job, void* stream) { return fake::record(job, stream); }
+
+const char* error_text(int error) {
+  return error == 700 ? "cudaErrorIllegalAddress: an illegal memory access was encountered"
+                      : "cudaErrorInvalidValue: invalid argument";
+}
+
+int blocks_per_multiprocessor(const Variant& variant, Pass) {
+  const fake::Machine& m = fake::machine();
+  if (variant.pairs && !m.has_pairs) return 0;
+  return static_cast<int>(fake::points(variant)) <= m.largest ? m.blocks : 0;
+}
+
+const char* kernel_name(const Variant& variant, Pass pass) {
+  static std::string name;
+  name = std::string(pass == Pass::forward ? "fake_forward_" : "fake_backward_") +
+         std::to_string(fake::points(variant)) + (variant.pairs ? "_pairs" : "");
+  return name.c_str();
+}
+
+DeviceFacts query_device(int) { return fake::machine().facts; }
+
+DeviceScope::DeviceScope(int index) : before_(fake::machine().current_device), error_(fake::machine().failing_switch) {
+  fake::machine().current_device = index;
+}
+DeviceScope::~DeviceScope() { fake::machine().current_device = before_; }
+
+}  // namespace ffc::cuda
