@@ -1,4 +1,4 @@
-#include "cuda/fake_launch.h"
+#include "fake_launch.h"
 
 #include <cstring>
 #include <string>

@@ -1,0 +1,457 @@
+// Plans of the CUDA engine, without a GPU: the device code is pretended on the host (tests/cuda/fake_launch.h).
+#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+#include <doctest/doctest.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cuda/cuda_plan.h"
+#include "cuda/grid.h"
+#include "cuda/sizes.h"
+#include "fake_launch.h"
+#include "flashfftconv/flashfftconv.h"
+
+namespace ffc::cuda {
+namespace {
+
+constexpr Device kGpu{DeviceKind::cuda, 1};
+
+// The pretended machine as it is at first, again when a test ends.
+struct Fixture {
+  Fixture() { fake::machine() = {}; }
+  ~Fixture() {
+    fake::machine() = {};
+    set_device_query_for_testing(nullptr);
+  }
+  fake::Machine& machine = fake::machine();
+
+  template <class Job>
+  const Job& job(std::size_t index) {
+    REQUIRE(index < machine.launches.size());
+    REQUIRE(std::holds_alternative<Job>(machine.launches[index].job));
+    return std::get<Job>(machine.launches[index].job);
+  }
+};
+
+Problem causal(std::int64_t length, DType dtype = DType::f16) {
+  return {.batch = 4, .channels = 3, .length = length, .filter = length, .dtype = dtype};
+}
+Problem circular(std::int64_t length, std::int64_t size) {
+  return {.batch = 4,
+          .channels = 3,
+          .length = length,
+          .filter = length,
+          .fft_size = size,
+          .mode = Mode::circular,
+          .dtype = DType::bf16};
+}
+
+void check_refused(const Status& status, StatusCode code, std::initializer_list<const char*> words) {
+  CHECK(status.code() == code);
+  for (const char* word : words)
+    CHECK_MESSAGE(status.message().find(word) != std::string::npos, "'", status.message(), "' does not say '",
+                  std::string(word), "'");
+}
+
+// Memory of exactly so many bytes, with margins whose change is noticed.
+class Memory {
+ public:
+  explicit Memory(std::size_t bytes)
+      : bytes_(bytes), data_(static_cast<std::byte*>(std::aligned_alloc(64, (bytes + 64 + 63) / 64 * 64)), &std::free) {
+    std::memset(data_.get(), kMargin, (bytes + 64 + 63) / 64 * 64);
+  }
+  ~Memory() {
+    for (std::size_t i = bytes_; i < bytes_ + 64; ++i) CHECK(std::to_integer<int>(data_[i]) == kMargin);
+  }
+  Workspace workspace() const { return {data_.get(), bytes_}; }
+  const std::byte* begin() const { return data_.get(); }
+  bool holds(const void* pointer, std::size_t bytes) const {
+    const auto* p = static_cast<const std::byte*>(pointer);
+    return p >= begin() && p + bytes <= begin() + bytes_;
+  }
+
+ private:
+  static constexpr int kMargin = 0x5a;
+  std::size_t bytes_;
+  std::unique_ptr<std::byte[], decltype(&std::free)> data_;
+};
+
+// Pointers that the host never follows.
+void* device_pointer(std::uintptr_t number) { return reinterpret_cast<void*>(number << 20); }
+
+ForwardArguments forward_arguments() {
+  return {.u = device_pointer(1), .k = device_pointer(2), .y = device_pointer(3)};
+}
+BackwardArguments backward_arguments() {
+  BackwardArguments a{.dy = device_pointer(4), .u = device_pointer(1), .k = device_pointer(2)};
+  a.du = device_pointer(5), a.dk = device_pointer(6);
+  return a;
+}
+
+TEST_CASE_FIXTURE(Fixture, "devices that cannot run the engine are refused with the reason") {
+  auto refusal = [&](const DeviceFacts& facts) {
+    machine.facts = facts;
+    return ffc::make_plan(causal(1024), kGpu).status();
+  };
+  check_refused(refusal({.error = 35, .driver = 0}), StatusCode::unsupported, {"CUDA 1", "no NVIDIA driver"});
+  check_refused(refusal({.error = 35, .driver = 12040}), StatusCode::unsupported,
+                {"CUDA 12.4", "CUDA 13.0", "update the driver"});
+  check_refused(refusal({.error = 100, .driver = 13000}), StatusCode::unsupported, {"no GPU"});
+  check_refused(refusal({.devices = 0, .driver = 13000}), StatusCode::unsupported, {"no GPU"});
+  check_refused(refusal({.devices = 1, .driver = 13000, .major = 9}), StatusCode::invalid_argument,
+                {"CUDA 1", "1 GPU"});
+  check_refused(refusal({.devices = 2, .driver = 13000, .major = 7, .minor = 5}), StatusCode::unsupported,
+                {"sm_75", "sm_80"});
+  check_refused(refusal({.error = 999, .devices = 2, .driver = 13000}), StatusCode::internal, {"cudaError"});
+  CHECK(refusal({.devices = 2, .driver = 13010, .major = 8, .minor = 0, .multiprocessors = 108}).ok());
+  CHECK(refusal({.devices = 2, .driver = 14000, .major = 12, .minor = 0, .multiprocessors = 148}).ok());
+}
+
+TEST_CASE_FIXTURE(Fixture, "the query of devices can be replaced") {
+  set_device_query_for_testing([](int index) {
+    return DeviceFacts{.devices = index + 1, .driver = 13000, .major = 7, .minor = 0, .multiprocessors = 80};
+  });
+  check_refused(check_device(kGpu), StatusCode::unsupported, {"sm_70"});
+  CHECK(describe_device(kGpu).find("sm_70") != std::string::npos);
+  set_device_query_for_testing(nullptr);
+  CHECK(check_device(kGpu).ok());
+  CHECK(describe_device(kGpu).find("132 multiprocessors") != std::string::npos);
+}
+
+TEST_CASE_FIXTURE(Fixture, "types and sizes that the engine does not take are refused") {
+  auto refusal = [](const Problem& p) { return ffc::make_plan(p, kGpu).status(); };
+  check_refused(refusal(causal(1024, DType::f32)), StatusCode::unsupported, {"CUDA 1", "float32", "float16"});
+  check_refused(refusal(causal(1024, DType::f64)), StatusCode::unsupported, {"float64"});
+  Problem wide = causal(1024);
+  wide.filter_dtype = DType::f64;
+  check_refused(refusal(wide), StatusCode::unsupported, {"taps", "float64"});
+  for (DType dtype : {DType::f32, DType::f16, DType::bf16}) {
+    wide.filter_dtype = dtype;
+    CHECK(refusal(wide).ok());
+  }
+  CHECK(refusal(causal(32768)).ok());
+  check_refused(refusal(causal(32769)), StatusCode::unsupported, {"32769", "32768"});
+  CHECK(refusal(circular(32768, 65536)).ok());
+  check_refused(refusal(circular(40000, 65536)), StatusCode::unsupported, {"40000", "32768"});
+  Problem vast = causal(1);
+  vast.channels = 1LL << 50;
+  check_refused(refusal(vast), StatusCode::invalid_argument, {"channels", "64 bits"});
+  machine.largest = 1024;
+  check_refused(refusal(causal(2000)), StatusCode::unsupported, {"2048", "sm_90"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "every row of the table serves the lengths above the row before") {
+  int before = 0;
+  for (int row = 0; row < kSizeCount; ++row) {
+    const int points = kSizes[row].points;
+    CHECK(points == kSizes[row].outer * kSizes[row].radix * 64);
+    for (int length : {before + 1, points}) {
+      machine.launches.clear();
+      const auto plan = ffc::make_plan(causal(length), kGpu);
+      REQUIRE(plan);
+      const Memory memory(plan->workspace_bytes());
+      REQUIRE(ffc::forward(*plan, forward_arguments(), {.workspace = memory.workspace()}));
+      CHECK(job<ForwardJob>(1).variant.row == row);
+      CHECK_FALSE(job<ForwardJob>(1).variant.pairs);
+      CHECK(plan->describe().find(std::to_string(points) + " points") != std::string::npos);
+    }
+    before = points;
+  }
+}
+
+TEST_CASE_FIXTURE(Fixture, "pairs of rows where the size is one of the table and the row longer than half of it") {
+  auto text = [](const Problem& p) { return ffc::make_plan(p, kGpu)->describe(); };
+  auto says = [&](const Problem& p, const char* words) { return text(p).find(words) != std::string::npos; };
+  CHECK(says(circular(1024, 1024), "pairs of rows transform of 1024 points"));
+  CHECK(says(circular(513, 1024), "pairs of rows transform of 1024 points"));
+  CHECK(says(circular(512, 1024), "right-angle transform of 512 points"));
+  CHECK(says(circular(128, 128), "pairs of rows transform of 128 points"));
+  CHECK(says(circular(64, 64), "right-angle transform of 64 points"));
+  CHECK(says(circular(1000, 1000), "right-angle transform of 1024 points"));
+  CHECK(says(circular(32768, 32768), "pairs of rows transform of 32768 points"));
+  CHECK(says(causal(1024), "right-angle transform of 1024 points"));
+  // A prepared filter serves every batch: the batch must not choose.
+  Problem single = circular(1024, 1024);
+  single.batch = 1;
+  CHECK(says(single, "pairs of rows"));
+  machine.has_pairs = false;
+  CHECK(says(circular(1024, 1024), "right-angle transform of 1024 points"));
+}
+
+TEST_CASE_FIXTURE(Fixture, "forward: the filter's spectrum, then the rows, in memory of their own") {
+  Problem p = circular(800, 1000);
+  p.filter = 700;
+  const auto plan = ffc::make_plan(p, kGpu);
+  REQUIRE(plan);
+  CHECK(plan->device().index == 1);
+  const Memory memory(plan->workspace_bytes(Pass::forward));
+  CHECK(plan->workspace_bytes(Pass::forward) == 4 * 1024 * 3 + 64);
+  CHECK(plan->spectrum_bytes() == plan->workspace_bytes(Pass::forward));
+  ForwardArguments a = forward_arguments();
+  a.pregate = {device_pointer(7), 5000, -900};
+  a.skip = device_pointer(8);
+  int stream = 0;
+  REQUIRE(ffc::forward(*plan, a, {.workspace = memory.workspace(), .stream = &stream}));
+  REQUIRE(machine.launches.size() == 2);
+  for (const fake::Launch& launch : machine.launches) {
+    CHECK(launch.stream == &stream);
+    CHECK(launch.device == 1);
+  }
+  CHECK(machine.current_device == 0);
+
+  const auto& spectrum = job<SpectrumJob>(0);
+  CHECK(spectrum.channels == 3);
+  CHECK(spectrum.k.data == a.k.data);
+  CHECK(spectrum.k.channel_stride == 700);
+  CHECK(spectrum.fold.negative_lo == -799);
+  CHECK(spectrum.fold.negative_hi == 699 - 1000);
+  CHECK(spectrum.filter_dtype == DType::f32);
+  CHECK(memory.holds(spectrum.spectrum.values, 4 * 1024 * 3));
+  CHECK(memory.holds(spectrum.spectrum.factors, 4 * 3));
+
+  const auto& rows = job<ForwardJob>(1);
+  CHECK(rows.spectrum.values == spectrum.spectrum.values);
+  CHECK(rows.spectrum.factors == spectrum.spectrum.factors);
+  CHECK(rows.u.data == a.u.data);
+  CHECK(rows.u.channel_stride == 800);
+  CHECK(rows.u.batch_stride == 2400);
+  CHECK(rows.pregate.batch_stride == 5000);
+  CHECK(rows.pregate.channel_stride == -900);
+  CHECK(rows.postgate.data == nullptr);
+  CHECK(rows.skip == a.skip);
+  CHECK(rows.y.data == a.y.data);
+  CHECK(rows.y.batch_stride == 2400);
+  CHECK(rows.length == 800);
+  CHECK(rows.variant.dtype == DType::bf16);
+  // What the launches wrote did not overlap: the factors came second, and the values are whole.
+  const auto* values = static_cast<const std::byte*>(spectrum.spectrum.values);
+  for (int i = 0; i < 4 * 1024 * 3; ++i) REQUIRE(std::to_integer<int>(values[i]) == 0x11);
+}
+
+TEST_CASE_FIXTURE(Fixture, "backward: spectrum, rows, and the filter's gradient only where it is wanted") {
+  Problem p = causal(2000);
+  p.batch = 300, p.channels = 2;
+  const auto plan = ffc::make_plan(p, kGpu);
+  REQUIRE(plan);
+  const Memory memory(plan->workspace_bytes(Pass::backward));
+  const Execution how{.workspace = memory.workspace()};
+  REQUIRE(ffc::backward(*plan, backward_arguments(), how));
+  REQUIRE(machine.launches.size() == 3);
+  const auto& spectrum = job<SpectrumJob>(0);
+  const auto& rows = job<BackwardJob>(1);
+  const auto& filter = job<FilterGradientJob>(2);
+  CHECK(rows.grid.splits > 1);
+  CHECK(filter.splits == rows.grid.splits);
+  CHECK(filter.sums == rows.sums);
+  CHECK(memory.holds(rows.sums, std::size_t{8} * 2048 * 2 * rows.grid.splits));
+  CHECK(reinterpret_cast<std::uintptr_t>(rows.sums) % 64 == 0);
+  CHECK(filter.dk.channel_stride == 2000);
+  CHECK(filter.filter == 2000);
+  CHECK(filter.dskip == nullptr);
+  CHECK(rows.du.batch_stride == 4000);
+  CHECK(rows.dpregate.data == nullptr);
+  // Sums begin behind the factors, which are whole.
+  for (std::size_t i = 0; i < sizeof(float) * 2; ++i)
+    CHECK(std::to_integer<int>(reinterpret_cast<const std::byte*>(spectrum.spectrum.factors)[i]) == 0x22);
+
+  machine.launches.clear();
+  BackwardArguments only_du = backward_arguments();
+  only_du.dk = {};
+  REQUIRE(ffc::backward(*plan, only_du, how));
+  REQUIRE(machine.launches.size() == 2);
+  CHECK(job<BackwardJob>(1).sums == nullptr);
+
+  machine.launches.clear();
+  BackwardArguments only_skip = only_du;
+  only_skip.du = {}, only_skip.dskip = device_pointer(9);
+  REQUIRE(ffc::backward(*plan, only_skip, how));
+  REQUIRE(machine.launches.size() == 3);
+  CHECK(job<BackwardJob>(1).sums != nullptr);
+  CHECK(job<FilterGradientJob>(2).dskip == only_skip.dskip);
+
+  machine.launches.clear();
+  BackwardArguments nothing = only_du;
+  nothing.du = {};
+  REQUIRE(ffc::backward(*plan, nothing, how));
+  CHECK(machine.launches.empty());
+}
+
+TEST_CASE_FIXTURE(Fixture, "sizes beyond the largest backward pass say so") {
+  const auto plan = ffc::make_plan(causal(kLargestBackward + 1), kGpu);
+  REQUIRE(plan);
+  CHECK(plan->supports(Pass::forward).ok());
+  check_refused(plan->supports(Pass::backward), StatusCode::unsupported, {"backward", "32768", "16384"});
+  CHECK(plan->workspace_bytes(Pass::backward) == 0);
+  check_refused(ffc::backward(*plan, backward_arguments(), {}), StatusCode::unsupported, {"backward"});
+  CHECK(machine.launches.empty());
+  CHECK(plan->describe().find("backward: none") != std::string::npos);
+  CHECK(ffc::make_plan(causal(kLargestBackward), kGpu)->supports(Pass::backward).ok());
+}
+
+TEST_CASE_FIXTURE(Fixture, "a prepared filter is computed once and read where it lies") {
+  const auto plan = ffc::make_plan(causal(300), kGpu);
+  REQUIRE(plan);
+  const Memory storage(plan->spectrum_bytes()), memory(plan->workspace_bytes(Pass::backward));
+  const Execution how{.workspace = memory.workspace()};
+  const auto filter = ffc::make_filter(*plan, {.k = device_pointer(2), .storage = storage.workspace()}, how);
+  REQUIRE(filter);
+  REQUIRE(machine.launches.size() == 1);
+  CHECK(storage.holds(job<SpectrumJob>(0).spectrum.values, 4 * 512 * 3));
+  CHECK(storage.holds(job<SpectrumJob>(0).spectrum.factors, 4 * 3));
+
+  Problem other = causal(300);
+  other.batch = 77;
+  const auto larger = ffc::make_plan(other, kGpu);
+  const Memory larger_memory(larger->workspace_bytes());
+  ForwardArguments a = forward_arguments();
+  a.k = {}, a.filter = &*filter;
+  REQUIRE(ffc::forward(*larger, a, {.workspace = larger_memory.workspace()}));
+  REQUIRE(machine.launches.size() == 2);
+  CHECK(job<ForwardJob>(1).spectrum.values == storage.begin());
+
+  BackwardArguments b = backward_arguments();
+  b.k = {}, b.filter = &*filter;
+  REQUIRE(ffc::backward(*plan, b, how));
+  CHECK(machine.launches.size() == 4);
+
+  const auto elsewhere = ffc::make_plan(causal(300), {DeviceKind::cuda, 0});
+  check_refused(ffc::forward(*elsewhere, a, how), StatusCode::invalid_argument, {"filter", "another device"});
+}
+
+TEST_CASE_FIXTURE(Fixture, "empty batches launch nothing but the zeros of the filter's gradient") {
+  Problem p = causal(300);
+  p.batch = 0;
+  const auto plan = ffc::make_plan(p, kGpu);
+  REQUIRE(plan);
+  const Memory memory(plan->workspace_bytes(Pass::backward));
+  REQUIRE(ffc::forward(*plan, {}, {.workspace = memory.workspace()}));
+  CHECK(machine.launches.empty());
+  BackwardArguments b = backward_arguments();
+  b.u = b.dy = {};
+  REQUIRE(ffc::backward(*plan, b, {.workspace = memory.workspace()}));
+  REQUIRE(machine.launches.size() == 1);
+  CHECK(job<FilterGradientJob>(0).splits == 0);
+
+  machine.launches.clear();
+  p.batch = 4, p.channels = 0;
+  const auto none = ffc::make_plan(p, kGpu);
+  REQUIRE(none);
+  CHECK(none->workspace_bytes(Pass::backward) == 0);
+  REQUIRE(ffc::forward(*none, {}));
+  REQUIRE(ffc::backward(*none, {}));
+  REQUIRE(ffc::make_filter(*none, {}));
+  CHECK(machine.launches.empty());
+}
+
+TEST_CASE_FIXTURE(Fixture, "a launch that fails gives its error's name, and the next call works") {
+  const auto plan = ffc::make_plan(causal(300), kGpu);
+  REQUIRE(plan);
+  const Memory memory(plan->workspace_bytes(Pass::backward)), storage(plan->spectrum_bytes());
+  const Execution how{.workspace = memory.workspace()};
+  auto run = [&](int failing, bool back) {
+    machine.launches.clear();
+    machine.failing_launch = failing;
+    return back ? ffc::backward(*plan, backward_arguments(), how) : ffc::forward(*plan, forward_arguments(), how);
+  };
+  for (const bool back : {false, true}) {
+    for (int failing = 0; failing < (back ? 3 : 2); ++failing) {
+      check_refused(run(failing, back), StatusCode::internal, {"CUDA", "cudaErrorIllegalAddress", "illegal memory"});
+      CHECK(machine.launches.size() == static_cast<std::size_t>(failing + 1));  // nothing after a failure
+      CHECK(machine.current_device == 0);
+    }
+    CHECK(run(-1, back).ok());
+  }
+  check_refused(run(1, false), StatusCode::internal, {"fake_forward_512"});
+  check_refused(run(1, true), StatusCode::internal, {"fake_backward_512"});
+  machine.launches.clear(), machine.failing_launch = 0;
+  CHECK(ffc::make_filter(*plan, {.k = device_pointer(2), .storage = storage.workspace()}, how).status().code() ==
+        StatusCode::internal);
+  machine.failing_switch = 101;
+  check_refused(run(-1, false), StatusCode::internal, {"device", "cudaError"});
+  check_refused(run(-1, true), StatusCode::internal, {"device", "cudaError"});
+  CHECK(ffc::make_plan(causal(300), kGpu).status().code() == StatusCode::internal);
+}
+
+TEST_CASE("a grid covers all rows, keeps groups whole, and fits the device and the workspace") {
+  for (std::int64_t batch : {1, 2, 3, 16, 31, 1000})
+    for (std::int64_t channels : {1, 7, 131, 132, 133, 768, 5000})
+      for (std::int64_t group : {1, 2, 4, 32})
+        for (std::int64_t most : {1, 5, 1000}) {
+          const GridChoice c = choose_grid({.batch = batch,
+                                            .channels = channels,
+                                            .group = group,
+                                            .row_bytes = 4000,
+                                            .split_bytes = 4096,
+                                            .sum_bytes = 0,
+                                            .slots = 264,
+                                            .most_splits = most});
+          CAPTURE(batch);
+          CAPTURE(channels);
+          CAPTURE(group);
+          CAPTURE(most);
+          CHECK(c.grid.splits >= 1);
+          CHECK(c.grid.splits <= most);
+          CHECK(c.grid.blocks == std::min<std::int64_t>(264, c.items));
+          CHECK(c.items == channels * c.grid.splits);
+          CHECK((c.rows_per_split % group == 0 || c.grid.splits == 1));
+          CHECK(c.rows_per_split * c.grid.splits >= batch);
+          CHECK(c.rows_per_split * (c.grid.splits - 1) < batch);
+        }
+}
+
+TEST_CASE("grids: splits fill a device that channels alone do not, and only then") {
+  GridProblem p{.batch = 64, .channels = 1, .group = 1, .row_bytes = 16384, .split_bytes = 16384, .slots = 264};
+  p.most_splits = p.batch;
+  CHECK(choose_grid(p).grid.splits == 64);
+  p.batch = 10000, p.most_splits = p.batch;
+  CHECK(choose_grid(p).grid.splits >= 132);  // at least half the slots at work
+  CHECK(choose_grid(p).grid.splits <= 264);  // and no second wave of reloads
+  p.channels = 264, p.batch = 64;
+  CHECK(choose_grid(p).grid.splits == 1);
+  p.channels = 4096;
+  CHECK(choose_grid(p).grid.splits == 1);
+  // A tail: 265 channels would take two waves, the second for one channel.
+  p.channels = 265;
+  CHECK(choose_grid(p).grid.splits > 1);
+  // Sums that must be written and added make further splits dearer.
+  GridProblem sums = p;
+  sums.sum_bytes = 1 << 20, sums.split_bytes += sums.sum_bytes;
+  CHECK(choose_grid(sums).grid.splits <= choose_grid(p).grid.splits);
+  p.batch = 0;
+  CHECK(choose_grid(p).items == 0);
+}
+
+TEST_CASE_FIXTURE(Fixture, "sums of splits take a few megabytes more than the sums of a channel each") {
+  for (std::int64_t channels : {1, 2, 16, 64, 768})
+    for (std::int64_t length : {64, 1024, 16384}) {
+      Problem p = causal(length);
+      p.batch = 4096, p.channels = channels;
+      const auto plan = ffc::make_plan(p, kGpu);
+      REQUIRE(plan);
+      const std::int64_t least = 12 * length * channels + 64 + 4 * channels;
+      CHECK(static_cast<std::int64_t>(plan->workspace_bytes(Pass::backward)) <= least + (8 << 20));
+    }
+}
+
+TEST_CASE_FIXTURE(Fixture, "a plan says what it will do") {
+  Problem p = circular(4096, 4096);
+  p.batch = 9, p.channels = 100;
+  const std::string text = ffc::make_plan(p, kGpu)->describe();
+  for (const char* word :
+       {"circular convolution [9, 100, 4096] * 4096 taps, bfloat16, on CUDA 1 (sm_90, 132 multiprocessors)",
+        "pairs of rows transform of 4096 points", "64 x 1 x 64", "8 warps", "fake_forward_4096_pairs",
+        "fake_backward_4096_pairs", "100 channels x", "blocks", "waves", "workspace", "why: "})
+    CHECK_MESSAGE(text.find(word) != std::string::npos, text, " does not say ", std::string(word));
+}
+
+TEST_CASE_FIXTURE(Fixture, "the CPU stays beside") {
+  Problem p = causal(300, DType::f32);
+  CHECK(ffc::make_plan(p)->describe().find("on the CPU") != std::string::npos);
+  CHECK(ffc::make_plan(p)->supports(Pass::backward).ok());
+}
+
+}  // namespace
+}  // namespace ffc::cuda
