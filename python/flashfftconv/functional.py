@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .ops import follow_autocast
+from .ops import follow_autocast, raise_cause
 from .problem import DTYPES, MODES, check_call, check_filter, compute_dtype
 
 _ops = torch.ops.flashfftconv
@@ -81,7 +81,11 @@ def long_conv(
         k = k.squeeze(0)
     if skip is not None:
         skip = skip.to(compute_dtype(u.dtype))
-    return _ops.long_conv(u, k, k_rev, pregate, postgate, skip, MODES[mode], fft_size or 0, k_rev_lag)
+    try:
+        return _ops.long_conv(u, k, k_rev, pregate, postgate, skip, MODES[mode], fft_size or 0, k_rev_lag)
+    except RuntimeError as error:  # where autograd's kernel does not see it: in inference mode
+        raise_cause(error, u.device)
+        raise
 
 
 class Filter:
@@ -113,7 +117,7 @@ class Filter:
         check_filter(k, mode, k_rev, k_rev_lag, fft_size)
         self.k, self.k_rev = k, k_rev
         self.mode, self.k_rev_lag, self.fft_size = mode, k_rev_lag, fft_size
-        self._spectra: dict[tuple, Tensor] | None = None
+        self._spectra: dict[tuple, Tensor | None] | None = None  # None for a key: torch.fft convolves
         self._taps: tuple[Tensor, Tensor | None] = (k, k_rev)
 
     def precompute(self) -> Filter:
@@ -127,12 +131,26 @@ class Filter:
         """Whether taps are fixed and their spectra kept."""
         return self._spectra is not None
 
+    def _has_engine(self, u: Tensor) -> bool:
+        """Whether rows like these meet an engine that reads prepared spectra; torch.fft does not."""
+        if u.device.type != "cuda":
+            return u.device.type == "cpu"
+        k, k_rev = self._taps
+        key = (u.shape[-1], u.dtype, u.device)
+        if key not in self._spectra and u.dim() == 3 and u.dtype in DTYPES:
+            taps = (k.shape[-1], 0 if k_rev is None else k_rev.shape[-1])
+            how = (MODES[self.mode], self.fft_size or 0, self.k_rev_lag, DTYPES[u.dtype], DTYPES[k.dtype])
+            if _ops.why_not(*u.shape, *taps, *how, u.device.index):
+                self._spectra[key] = None
+        return self._spectra.get(key, True) is not None
+
     def _apply(self, u: Tensor, pregate: Tensor | None, postgate: Tensor | None, skip: Tensor | None) -> Tensor:
-        if self._spectra is None or u.device.type != "cpu":
-            k, k_rev = (self.k, self.k_rev) if self._spectra is None else self._taps
-            return long_conv(u, k, self.mode, k_rev, self.k_rev_lag, self.fft_size, pregate, postgate, skip)
+        if self._spectra is None:
+            return long_conv(u, self.k, self.mode, self.k_rev, self.k_rev_lag, self.fft_size, pregate, postgate, skip)
         u, pregate, postgate = follow_autocast(u, pregate, postgate)
         k, k_rev = self._taps
+        if not self._has_engine(u):
+            return long_conv(u, k, self.mode, k_rev, self.k_rev_lag, self.fft_size, pregate, postgate, skip)
         check_call(u, k, self.mode, k_rev, self.k_rev_lag, self.fft_size, pregate, postgate, skip)
         if torch.is_grad_enabled() and any(
             t is not None and t.requires_grad for t in (u, self.k, self.k_rev, pregate, postgate, skip)
@@ -170,11 +188,19 @@ def explain(
         k, mode, k_rev, k_rev_lag, fft_size = k.k, k.mode, k.k_rev, k.k_rev_lag, k.fft_size
     check_call(u, k, mode, k_rev, k_rev_lag, fft_size, None, None, None)
     taps = (k.shape[-1], 0 if k_rev is None else k_rev.shape[-1])
-    if u.device.type != "cpu":
-        n = fft_size if mode == "circular" else 2 * u.shape[-1]
-        return (
-            f"{mode} convolution {list(u.shape)} * {taps[0]} taps, {str(u.dtype)[6:]}, on {u.device}\n"
-            f"  algorithm: real FFTs of {n} points by torch.fft\n"
-            "  why: this build has no engine of its own for the device; same results, in several passes over memory\n"
-        )
-    return _ops.describe(*u.shape, *taps, MODES[mode], fft_size or 0, k_rev_lag, DTYPES[u.dtype])
+    problem = (*u.shape, *taps, MODES[mode], fft_size or 0, k_rev_lag, DTYPES[u.dtype], DTYPES[k.dtype])
+    if u.device.type == "cpu":
+        return _ops.describe(*problem)
+    why = "there is no engine for such devices"
+    if u.device.type == "cuda":
+        why = _ops.why_not(*problem, u.device.index)
+        if not why:
+            why_backward = _ops.why_not(*problem, u.device.index, True)
+            gradients = f"  gradients: by torch.fft; {why_backward}\n" if why_backward else ""
+            return _ops.describe(*problem, u.device.index) + gradients
+    n = fft_size if mode == "circular" else 2 * u.shape[-1]
+    return (
+        f"{mode} convolution {list(u.shape)} * {taps[0]} taps, {str(u.dtype)[6:]}, on {u.device}\n"
+        f"  algorithm: real FFTs of {n} points by torch.fft\n"
+        f"  why: {why}; same results, in several passes over memory\n"
+    )

@@ -9,6 +9,8 @@ Formulas: docs, "The operation" (gradients, double backward).
 
 from __future__ import annotations
 
+import re
+
 import torch
 from torch import Tensor
 from torch._functorch.autograd_function import enable_single_level_autograd_function
@@ -67,8 +69,9 @@ def _(u, spectrum, filter, filter_reverse, pregate, postgate, skip, mode, fft_si
 
 
 # What the C++ kernels call: for CUDA tensors that no engine takes, and to show plans.
-_library_part.impl("long_conv_by_fft", fft_fallback.long_conv, "CompositeExplicitAutograd")
-_library_part.impl("long_conv_backward_by_fft", fft_fallback.long_conv_backward, "CompositeExplicitAutograd")
+for _name in ("long_conv", "long_conv_backward"):
+    _kernel = fft_fallback.keeping_errors(getattr(fft_fallback, _name))
+    _library_part.impl(f"{_name}_by_fft", _kernel, "CompositeExplicitAutograd")
 _library_part.impl("log", log.show, "CompositeExplicitAutograd")
 
 
@@ -149,11 +152,29 @@ _DEPEND_ON = {
 
 def _below_autograd(operator, args):
     """The operator's kernel, or the next level of torch.func, which may differentiate too; Function switches it off."""
-    with torch._C._AutoDispatchBelowAutograd():
-        if not torch._C._are_functorch_transforms_active():
-            return operator(*args)
-        with torch.enable_grad(), _set_fwd_grad_enabled(True):
-            return operator(*args)
+    try:
+        with torch._C._AutoDispatchBelowAutograd():
+            if not torch._C._are_functorch_transforms_active():
+                return operator(*args)
+            with torch.enable_grad(), _set_fwd_grad_enabled(True):
+                return operator(*args)
+    except RuntimeError as error:
+        raise_cause(error, args[0].device)
+        raise
+
+
+def raise_cause(error: RuntimeError, device: torch.device) -> None:
+    """Raises torch's own error where an operator found no memory, or where torch.fft, which it called, failed.
+
+    Through the stable ABI neither type nor text of an exception comes.
+    """
+    failed = re.search(r"no memory for (\d+) bytes|_by_fft failed", str(error))
+    if not failed:
+        return
+    if not failed[1]:
+        raise fft_fallback.last_error() from None
+    torch.empty(int(failed[1]), dtype=torch.uint8, device=device)
+    raise torch.OutOfMemoryError(str(error)) from None  # others freed some in the meantime
 
 
 def _primals(tensors) -> list[Tensor | None]:

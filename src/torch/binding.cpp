@@ -64,8 +64,14 @@ class Place {
   template <std::size_t n>
   Tensor empty(const std::array<int64_t, n>& sizes, ScalarType type) const {
     if (!is_cuda_) return torch::stable::empty({sizes.data(), n}, type);
-    return torch::stable::empty({sizes.data(), n}, type, std::nullopt,
-                                torch::stable::Device(torch::headeronly::DeviceType::CUDA, index_));
+    try {
+      return torch::stable::empty({sizes.data(), n}, type, std::nullopt,
+                                  torch::stable::Device(torch::headeronly::DeviceType::CUDA, index_));
+    } catch (const std::exception& error) {
+      int64_t bytes = type == ScalarType::Byte ? 1 : type == ScalarType::Double ? 8 : type == ScalarType::Float ? 4 : 2;
+      for (int64_t size : sizes) bytes *= size;
+      STD_TORCH_CHECK(false, "no memory for ", bytes, " bytes on CUDA ", index_, ": ", error.what());
+    }
   }
   void* stream() const { return is_cuda_ ? ffc::torch_binding::current_cuda_stream(index_) : nullptr; }
 
@@ -143,17 +149,22 @@ ffc::Problem problem_of(const Tensor& u, int64_t filter, int64_t filter_reverse,
 
 void check(const ffc::Status& status) { STD_TORCH_CHECK(status.ok(), status.message()); }
 
-// FFC_LOG=1 shows every plan when it is made; Python says where (log.py).
-void log(const std::string& text) {
-  std::array<StableIValue, 1> stack{torch::stable::detail::from(text)};
-  STABLE_TORCH_ERROR_CODE_CHECK(torch_call_dispatcher("flashfftconv::log", "", stack.data(), TORCH_ABI_VERSION));
+// Calls an operator that Python implements; what it returns is at the front of the stack.
+template <std::size_t returned, class... Values>
+auto call(const char* name, const Values&... values) {
+  std::array<StableIValue, std::max(returned, sizeof...(values))> stack{torch::stable::detail::from(values)...};
+  // The exception's type and text do not come through the stable ABI: ops.py raises it again when it sees this one.
+  STD_TORCH_CHECK(torch_call_dispatcher(name, "", stack.data(), TORCH_ABI_VERSION) == 0, name, " failed");
+  return stack;
 }
 
 ffc::Result<ffc::Plan> find_plan(const ffc::Problem& problem, const Place& place) {
   const int workers = place.is_cuda() ? 0 : static_cast<int>(torch::stable::get_num_threads());
   ffc::torch_binding::CachedPlan found = ffc::torch_binding::cached_plan(problem, place.device(), workers);
+  // FFC_LOG=1 shows every plan when it is made; Python says where (log.py).
   if (found.is_new && std::getenv("FFC_LOG"))
-    log(found.plan ? found.plan->describe() : "by torch.fft: " + found.plan.status().message());
+    call<0>("flashfftconv::log",
+            found.plan ? found.plan->describe() : "by torch.fft: " + found.plan.status().message());
   return found.plan;
 }
 
@@ -166,14 +177,6 @@ ffc::Plan plan_of(const ffc::Problem& problem, const Place& place) {
 // A CUDA tensor whose problem is sound, but not for an engine of this build and machine.
 bool goes_to_fft(const Place& place, const ffc::Status& status) {
   return place.is_cuda() && status.code() == ffc::StatusCode::unsupported;
-}
-
-// Calls an operator that Python implements; what it returns is at the front of the stack.
-template <std::size_t returned, class... Values>
-auto call(const char* name, const Values&... values) {
-  std::array<StableIValue, std::max(returned, sizeof...(values))> stack{torch::stable::detail::from(values)...};
-  STABLE_TORCH_ERROR_CODE_CHECK(torch_call_dispatcher(name, "", stack.data(), TORCH_ABI_VERSION));
-  return stack;
 }
 
 // Fresh memory of many megabytes costs a page fault per 4 KiB when first written, as much as the convolution itself;

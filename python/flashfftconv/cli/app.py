@@ -100,7 +100,7 @@ def demo(
 @app.command()
 @clean_errors
 def info() -> None:
-    """Print the version, the backends, the CPU's instruction set, the threads and torch's version."""
+    """Print versions, the backends, the CPU's instruction set, what there is of CUDA, and the threads."""
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     facts = {"version": flashfftconv.__version__, "torch": torch.__version__, **flashfftconv.backend_info()}
     for name, value in facts.items():
