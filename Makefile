@@ -9,18 +9,26 @@ BUILD := build
 OUT ?= out
 DATA ?=
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+# auto: the CUDA engine is built where nvcc of CUDA 13 is found; on, off
+FFC_CUDA ?= auto
+# What for, as CMAKE_CUDA_ARCHITECTURES says it; empty: the default of cmake/Cuda.cmake
+CUDA_ARCHITECTURES ?=
 
 export PATH := $(BIN):$(PATH)
 export CMAKE_BUILD_PARALLEL_LEVEL := $(JOBS)
+export CMAKE_ARGS += $(CUDA_OPTIONS)
 
 SOURCES := $(shell find include src cmake python CMakeLists.txt pyproject.toml -type f -not -name '*.so' -not -path '*/__pycache__/*')
-CMAKE_CONFIGURE = cmake -S . -G Ninja
+CUDA_OPTIONS = -DFFC_CUDA=$(FFC_CUDA) $(if $(CUDA_ARCHITECTURES),"-DFFC_CUDA_ARCHITECTURES=$(CUDA_ARCHITECTURES)")
+CMAKE_CONFIGURE = cmake -S . -G Ninja $(CUDA_OPTIONS)
 
-.PHONY: help setup demo test test-cpp test-python test-mutants test-packaging test-neon sanitize lint format docs bench wheel clean
+.PHONY: help setup demo test test-cpp test-python test-mutants test-packaging test-neon test-gpu cuda sanitize sanitize-gpu lint format docs bench wheel clean
 
 help:
 	@echo "make demo        set up, train the demonstration model, write the report to $(OUT)/demo"
 	@echo "make test        set up, run every C++ and Python test"
+	@echo "make test-gpu    the CUDA engine's tests; needs a GPU and a torch with CUDA"
+	@echo "make cuda        compile the CUDA engine, and test what needs no GPU; sanitize-gpu runs compute-sanitizer"
 	@echo "make lint        formatting, lint, include direction, public headers alone"
 	@echo "make sanitize    the C++ tests under AddressSanitizer + UBSan and under ThreadSanitizer"
 	@echo "make test-neon   the C++ tests cross-compiled for AArch64, under qemu-user"
@@ -84,6 +92,20 @@ test-python: $(VENV)/.ffc-test
 	$(BIN)/python -m pytest -q
 
 test: test-cpp test-packaging test-mutants test-python
+
+test-gpu: $(VENV)/.ffc-test
+	$(BIN)/python -m pytest -q tests/python/gpu
+
+cuda: $(VENV)/.ffc-tools
+	$(CMAKE_CONFIGURE) -B $(BUILD)/cuda -DFFC_CUDA=on -DFFC_BUILD_EXAMPLES=OFF
+	cmake --build $(BUILD)/cuda --target flashfftconv ffc_cuda_plan_tests ffc_cuda_cases
+	ctest --test-dir $(BUILD)/cuda --output-on-failure -R cuda
+
+# initcheck and racecheck are slow: small transforms are enough, each kind of kernel is among them.
+sanitize-gpu: cuda
+	for tool in memcheck racecheck initcheck synccheck; do \
+	  compute-sanitizer --tool $$tool --error-exitcode 1 $(BUILD)/cuda/tests/cuda/ffc_cuda_cases 4096 || exit 1; \
+	done
 
 sanitize: $(VENV)/.ffc-tools
 	for kind in address,undefined thread; do \

@@ -34,8 +34,8 @@ else()
   set(folder ${WORK}/by_${KIND})
   set(options -DCMAKE_CXX_COMPILER=${COMPILER} -DCMAKE_PREFIX_PATH=${prefix})
   if(KIND STREQUAL subdirectory)
-    # One instruction set, not optimised: only the way to the library is tried.
-    set(options -DFFC_SOURCE=${SOURCE} -DFFC_HIGHWAY_DIR=${HIGHWAY} -DCMAKE_CXX_COMPILER=${COMPILER}
+    # One instruction set, not optimised, without CUDA: only the way to the library is tried.
+    set(options -DFFC_SOURCE=${SOURCE} -DFFC_HIGHWAY_DIR=${HIGHWAY} -DCMAKE_CXX_COMPILER=${COMPILER} -DFFC_CUDA=off
       -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_FLAGS=-DHWY_COMPILE_ONLY_STATIC)
   endif()
   run(${CMAKE_COMMAND} -S ${SOURCE}/tests/packaging/client -B ${folder} -G ${GENERATOR} ${options})
