@@ -58,7 +58,7 @@ else()
 endif()
 
 # Adds the engine to a library of host code: its plan, its launch point, and each row of the table of sizes as a source of
-# its own, so that all cores compile at a time.
+# its own (instantiate.cu), so that all cores compile at a time.
 function(add_cuda_engine target)
   set(folder ${PROJECT_SOURCE_DIR}/src/cuda)
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${folder}/sizes.h)
@@ -74,7 +74,9 @@ function(add_cuda_engine target)
     file(CONFIGURE OUTPUT ${source} CONTENT "#define FFC_SIZE_ROW ${row}\n#include \"cuda/instantiate.cu\"\n")
     target_sources(${target} PRIVATE ${source})
   endforeach()
-  target_sources(${target} PRIVATE ${folder}/cuda_plan.cpp ${folder}/grid.cpp ${folder}/launch.cu ${folder}/filter.cu)
+  file(GLOB sources CONFIGURE_DEPENDS ${folder}/*.cpp ${folder}/*.cu)
+  list(REMOVE_ITEM sources ${folder}/instantiate.cu)
+  target_sources(${target} PRIVATE ${sources})
   target_compile_options(${target} PRIVATE
     $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr> $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall>)
   set_target_properties(${target} PROPERTIES

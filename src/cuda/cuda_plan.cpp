@@ -6,7 +6,6 @@
 #include <atomic>
 #include <cstdio>
 #include <iterator>
-#include <limits>
 #include <string>
 
 #include "backend/backend.h"
@@ -20,6 +19,9 @@ constexpr int kOldestDriver = 13000;  // the CUDA version that the runtime linke
 constexpr int kOldestMajor = 8;       // compute capability 8.0: asynchronous copies, tensor cores that take bf16
 constexpr int kSmallestPairs = 128;   // points
 constexpr int kNoDevice = 100;        // cudaErrorNoDevice
+
+// The device code counts rows and channels in 32 bits, and steps beyond the last.
+constexpr std::int64_t kMostRows = 1 << 30;
 
 // The sums of one split a channel are needed in any case; further splits may take this much more.
 constexpr std::int64_t kSumsBytes = 8 << 20;
@@ -83,9 +85,10 @@ Status check_problem(const Problem& p, Device device) {
   if (p.length > largest)
     return unsupported(device, "its engine takes rows of up to " + std::to_string(largest) + " samples; these have " +
                                    std::to_string(p.length));
-  if (p.channels > std::numeric_limits<std::int64_t>::max() / (64LL * largest))
-    return {StatusCode::invalid_argument,
-            "channels is " + std::to_string(p.channels) + ": more bytes of spectra than 64 bits can count"};
+  if (p.batch > kMostRows || p.channels > kMostRows)
+    return unsupported(device, "its engine takes up to " + std::to_string(kMostRows) +
+                                   " rows a channel and as many channels; batch is " + std::to_string(p.batch) +
+                                   ", channels " + std::to_string(p.channels));
   return {};
 }
 
@@ -262,7 +265,7 @@ class CudaPlan final : public BackendPlan {
     const Problem& p = problem();
     GridProblem g;
     g.batch = p.batch, g.channels = p.channels;
-    g.group = rows_at_a_time(size_, variant_.pairs);
+    g.group = std::max(1, rows_per_block(variant_, pass));
     g.row_bytes = (back ? 3 : 2) * static_cast<std::int64_t>(size_of(p.dtype)) * p.length;
     g.sum_bytes = back ? static_cast<std::int64_t>(sum_bytes()) : 0;
     g.split_bytes = 4LL * size_.points + g.sum_bytes;

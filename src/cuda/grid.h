@@ -4,7 +4,6 @@
 #include <cstdint>
 
 #include "cuda/launch.h"
-#include "cuda/sizes.h"
 
 namespace ffc::cuda {
 
@@ -25,12 +24,6 @@ struct GridChoice {
   std::int64_t rows_per_split = 0;  ///< at most
   double waves = 0;                 ///< items per slot
 };
-
-/// Rows that a block of sixteen warps, the most that share a row, works on at a time.
-inline std::int64_t rows_at_a_time(const Size& size, bool pairs) {
-  constexpr int kWarps = 16;
-  return (size.warps < kWarps ? kWarps / size.warps : 1) * (pairs ? 2 : 1);
-}
 
 /// The cheapest number of splits: enough items to fill the device and a short last wave, few reloads of the spectrum.
 GridChoice choose_grid(const GridProblem& problem);

@@ -138,7 +138,9 @@ TEST_CASE_FIXTURE(Fixture, "types and sizes that the engine does not take are re
   check_refused(refusal(circular(40000, 65536)), StatusCode::unsupported, {"40000", "32768"});
   Problem vast = causal(1);
   vast.channels = 1LL << 50;
-  check_refused(refusal(vast), StatusCode::invalid_argument, {"channels", "64 bits"});
+  check_refused(refusal(vast), StatusCode::unsupported, {"channels", "1125899906842624"});
+  vast.channels = 1, vast.batch = 1LL << 40;
+  check_refused(refusal(vast), StatusCode::unsupported, {"batch", "1099511627776"});
   machine.largest = 1024;
   check_refused(refusal(causal(2000)), StatusCode::unsupported, {"2048", "sm_90"});
 }

@@ -58,6 +58,8 @@ int blocks_per_multiprocessor(const Variant& variant, Pass) {
   return static_cast<int>(fake::points(variant)) <= m.largest ? m.blocks : 0;
 }
 
+int rows_per_block(const Variant& variant, Pass) { return variant.pairs ? 2 : 1; }
+
 const char* kernel_name(const Variant& variant, Pass pass) {
   static std::string name;
   name = std::string(pass == Pass::forward ? "fake_forward_" : "fake_backward_") +
