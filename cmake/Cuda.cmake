@@ -6,6 +6,8 @@ set_property(CACHE FFC_CUDA PROPERTY STRINGS auto on off)
 set(FFC_CUDA_ARCHITECTURES "80-real;90-real;90-virtual" CACHE STRING
   "What the CUDA engine is compiled for, as CMAKE_CUDA_ARCHITECTURES takes it; newer GPUs run the virtual one")
 
+option(FFC_CUDA_NO_SPILLS "Fail if a kernel of the CUDA engine spills registers or uses local memory" OFF)
+
 set(ffc_cuda_oldest 13)
 
 # Sets `variable` to what keeps the engine from being built, empty if nothing does.
@@ -73,6 +75,10 @@ function(add_cuda_engine target)
     set(source ${PROJECT_BINARY_DIR}/cuda/size_${row}.cu)
     file(CONFIGURE OUTPUT ${source} CONTENT "#define FFC_SIZE_ROW ${row}\n#include \"cuda/instantiate.cu\"\n")
     target_sources(${target} PRIVATE ${source})
+    if(FFC_CUDA_NO_SPILLS)
+      set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS
+        "-Xptxas=--warn-on-spills,--warn-on-local-memory-usage,--warning-as-error")
+    endif()
   endforeach()
   file(GLOB sources CONFIGURE_DEPENDS ${folder}/*.cpp ${folder}/*.cu)
   list(REMOVE_ITEM sources ${folder}/instantiate.cu)
