@@ -137,7 +137,7 @@ class Filter:
             return u.device.type == "cpu"
         k, k_rev = self._taps
         key = (u.shape[-1], u.dtype, u.device)
-        if key not in self._spectra and u.dim() == 3 and u.dtype in DTYPES:
+        if key not in self._spectra:
             taps = (k.shape[-1], 0 if k_rev is None else k_rev.shape[-1])
             how = (MODES[self.mode], self.fft_size or 0, self.k_rev_lag, DTYPES[u.dtype], DTYPES[k.dtype])
             if _ops.why_not(*u.shape, *taps, *how, u.device.index):
@@ -149,9 +149,9 @@ class Filter:
             return long_conv(u, self.k, self.mode, self.k_rev, self.k_rev_lag, self.fft_size, pregate, postgate, skip)
         u, pregate, postgate = follow_autocast(u, pregate, postgate)
         k, k_rev = self._taps
+        check_call(u, k, self.mode, k_rev, self.k_rev_lag, self.fft_size, pregate, postgate, skip)
         if not self._has_engine(u):
             return long_conv(u, k, self.mode, k_rev, self.k_rev_lag, self.fft_size, pregate, postgate, skip)
-        check_call(u, k, self.mode, k_rev, self.k_rev_lag, self.fft_size, pregate, postgate, skip)
         if torch.is_grad_enabled() and any(
             t is not None and t.requires_grad for t in (u, self.k, self.k_rev, pregate, postgate, skip)
         ):
@@ -162,11 +162,15 @@ class Filter:
             skip = skip.to(compute_dtype(u.dtype))
         how = (MODES[self.mode], self.fft_size or 0, self.k_rev_lag)
         key = (u.shape[-1], u.dtype, u.device)
-        spectrum = self._spectra.get(key)
-        if spectrum is None:
-            spectrum = self._spectra[key] = _ops.prepare_filter(u, k, k_rev, *how)
         sizes = (k.shape[-1], 0 if k_rev is None else k_rev.shape[-1])
-        return _ops.long_conv_prepared(u, spectrum, *sizes, pregate, postgate, skip, *how)
+        try:
+            spectrum = self._spectra.get(key)
+            if spectrum is None:
+                spectrum = self._spectra[key] = _ops.prepare_filter(u, k, k_rev, *how)
+            return _ops.long_conv_prepared(u, spectrum, *sizes, pregate, postgate, skip, *how)
+        except RuntimeError as error:
+            raise_cause(error, u.device)
+            raise
 
 
 def explain(
