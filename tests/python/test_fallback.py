@@ -1,4 +1,4 @@
-"""The operators by torch.fft, which serve CUDA tensors, called on CPU tensors over the whole case table."""
+"""The operators by torch.fft, for CUDA tensors that no engine takes: called on CPU tensors over the whole case table."""
 
 import pytest
 import torch
@@ -95,18 +95,3 @@ def test_a_row_that_is_not_finite_stays_alone():
     assert y.isnan().any(-1).tolist() == [[False, True], [False, False]]
     _, dk, *_ = fft_fallback.long_conv_backward(u.nan_to_num(), u, k, None, None, None, None, MODES["causal"], 0, 1, 2)
     assert dk.isnan().any(-1).tolist() == [False, True]
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("case", CASES, ids=str)
-def test_cuda_tensors(case):
-    from flashfftconv import long_conv
-
-    inputs, dy = case.inputs(), case.cotangent()
-    leaves = {name: None if t is None else t.cuda().requires_grad_() for name, t in inputs.items()}
-    convolve = direct_sum if case.is_small else fft_sum
-    y = long_conv(**leaves, **case.how)
-    check_rows("y", y.detach().cpu(), operation(inputs, case.how, convolve), compute_dtype(case.dtype))
-    named = {name: t for name, t in leaves.items() if t is not None}
-    results = dict(zip(named, (g.cpu() for g in torch.autograd.grad(y, list(named.values()), dy.cuda())), strict=True))
-    check_gradients(results, gradients(inputs, case.how, dy, convolve), inputs, dy, compute_dtype(case.dtype))

@@ -9,11 +9,14 @@ import time
 
 import pytest
 import torch
+from cases import CASES
+from cases import check_gradients as check_full_gradients
 from cases import check_rows as check_full_precision
-from gpu_cases import DEVICE, HALVES, LARGEST_BACKWARD, SIZES, explain_case, has_family, make_case, moved
-from oracle import fft_sum, operation
+from gpu_cases import DEVICE, HALVES, LARGEST_BACKWARD, SIZES, explain_case, has_family, make_case, moved, run
+from oracle import direct_sum, fft_sum, gradients, operation
 
 from flashfftconv import Filter, backend_info, explain, long_conv
+from flashfftconv.problem import compute_dtype
 
 _ops = torch.ops.flashfftconv
 
@@ -73,6 +76,20 @@ def test_torch_fft_takes_the_rest_and_explain_says_so(change, word):
     exact = operation(inputs, case.how, fft_sum)
     precision = torch.float64 if case.dtype == torch.float64 else torch.float32
     check_full_precision("y", long_conv(**inputs, **case.how), exact, precision)
+
+
+FULL_PRECISION = [case for case in CASES if case.dtype in (torch.float32, torch.float64)]
+
+
+@pytest.mark.parametrize("case", FULL_PRECISION, ids=str)
+def test_full_precision(case):
+    """The whole table of the CPU's cases: what torch.fft computes keeps the bounds of its type."""
+    inputs, dy, precision = case.inputs(), case.cotangent(), compute_dtype(case.dtype)
+    y, grads = run(moved(inputs), case.how, dy.to(DEVICE))
+    convolve = direct_sum if case.is_small else fft_sum
+    check_full_precision("y", y.cpu(), operation(inputs, case.how, convolve), precision)
+    exact = gradients(inputs, case.how, dy, convolve)
+    check_full_gradients({name: grad.cpu() for name, grad in grads.items()}, exact, inputs, dy, precision)
 
 
 def test_a_prepared_filter_without_an_engine():
