@@ -1,4 +1,4 @@
-"""The operators by torch.fft, for CUDA tensors that no engine takes: called on CPU tensors over the whole case table."""
+"""The operators by torch.fft, for CUDA tensors that no engine takes, called on CPU tensors over all cases."""
 
 import pytest
 import torch
