@@ -1,7 +1,8 @@
 // What a plan asks of the device code: plain structs in, a CUDA error code out. Host types only; no CUDA header.
 //
 //   taps --launch_spectrum--> spectrum --launch_forward--> y
-//                                      --launch_backward--> du, dpregate, dpostgate, sums --launch_filter_gradient--> dk
+//                                      --launch_backward--> du, dpregate, dpostgate, sums --launch_filter_gradient-->
+//                                      dk
 //
 // Nothing here allocates or synchronises. Strides are in elements, samples and taps adjacent.
 #pragma once
@@ -14,10 +15,11 @@
 
 namespace ffc::cuda {
 
-/// Which instantiation runs: a row of the table in sizes.h, one row or two as one complex sequence, the type of the rows.
+/// Which instantiation runs: a row of the table in sizes.h, one row or two as one complex sequence, the type of the
+/// rows.
 struct Variant {
-  int row = 0;          ///< index into kSizes
-  bool pairs = false;   ///< circular with N = M points: two rows as one complex sequence
+  int row = 0;         ///< index into kSizes
+  bool pairs = false;  ///< circular with N = M points: two rows as one complex sequence
   DType dtype = DType::f16;
 };
 
@@ -78,8 +80,8 @@ struct FilterGradientJob {
   float* dskip = nullptr;
 };
 
-/// cudaError_t as an int; 0 is success. The name and text of a failure come from error_text. `stream` is a cudaStream_t;
-/// the caller has made the stream's device the current one.
+/// cudaError_t as an int; 0 is success. The name and text of a failure come from error_text. `stream` is a
+/// cudaStream_t; the caller has made the stream's device the current one.
 int launch_spectrum(const SpectrumJob& job, void* stream);
 int launch_forward(const ForwardJob& job, void* stream);
 int launch_backward(const BackwardJob& job, void* stream);
@@ -88,17 +90,17 @@ const char* error_text(int error);
 
 /// Blocks of a variant's kernel that one multiprocessor holds; 0 if the device code has no such kernel.
 int blocks_per_multiprocessor(const Variant& variant, Pass pass);
-/// Rows that a block of a variant's kernel works on at a time: a split of fewer leaves it partly idle. (Added by the host
-/// side, for the choice of the grid.)
+/// Rows that a block of a variant's kernel works on at a time: a split of fewer leaves it partly idle. (Added by the
+/// host side, for the choice of the grid.)
 int rows_per_block(const Variant& variant, Pass pass);
 /// The name under which the kernel of a variant is known to profilers, for logs and tests.
 const char* kernel_name(const Variant& variant, Pass pass);
 
 /// A device, as a plan sees it.
 struct DeviceFacts {
-  int error = 0;           ///< cudaError_t of the query; the rest holds only if 0
-  int devices = 0;         ///< how many there are
-  int driver = 0;          ///< CUDA version of the driver, 13000 for 13.0; 0: no driver
+  int error = 0;    ///< cudaError_t of the query; the rest holds only if 0
+  int devices = 0;  ///< how many there are
+  int driver = 0;   ///< CUDA version of the driver, 13000 for 13.0; 0: no driver
   int major = 0, minor = 0;
   int multiprocessors = 0;
   std::size_t shared_bytes = 0;  ///< largest dynamic shared memory of a block

@@ -1,0 +1,91 @@
+// The one place where kernels are instantiated: compiled once for every row of the table, with FFC_SIZE_ROW its index.
+#include "cuda/instances.h"
+#include "cuda/kernels/filter_gradient.cuh"
+#include "cuda/kernels/filter_spectrum.cuh"
+#include "cuda/kernels/staged_backward.cuh"
+#include "cuda/kernels/staged_forward.cuh"
+#include "cuda/kernels/warp_backward.cuh"
+#include "cuda/kernels/warp_forward.cuh"
+
+namespace ffc::cuda {
+namespace {
+
+template <int ROW, bool PAIRS, class Type, class Access>
+Kernel forward_kernel() {
+  if constexpr (kSizes[ROW].outer == 1) {
+    using K = WarpForward<ROW, PAIRS>;
+    return {reinterpret_cast<const void*>(&warp_forward<ROW, PAIRS, Type, Access>),
+            "warp_forward",
+            K::kThreads,
+            K::kSharedBytes,
+            WarpTransform<ROW, PAIRS>::kRows * WarpTransform<ROW, PAIRS>::kSlots,
+            K::kThreads / 32};
+  } else {
+    using K = StagedForward<ROW, PAIRS, Type, Access>;
+    return {reinterpret_cast<const void*>(&staged_forward<ROW, PAIRS, Type, Access>),
+            "staged_forward",
+            K::kThreads,
+            K::kSharedBytes,
+            K::kRows,
+            K::kTeams};
+  }
+}
+
+template <int ROW, bool PAIRS, class Type, class Access>
+Kernel backward_kernel() {
+  if constexpr (kSizes[ROW].points > kLargestBackward) {
+    return {};
+  } else if constexpr (kSizes[ROW].outer == 1) {
+    using K = WarpBackward<ROW, PAIRS>;
+    return {reinterpret_cast<const void*>(&warp_backward<ROW, PAIRS, Type, Access>),
+            "warp_backward",
+            K::kThreads,
+            K::kSharedBytes,
+            WarpTransform<ROW, PAIRS>::kRows,
+            1};
+  } else {
+    using K = StagedBackward<ROW, PAIRS, Type, Access>;
+    if constexpr (!K::kFits)
+      return {};
+    else
+      return {reinterpret_cast<const void*>(&staged_backward<ROW, PAIRS, Type, Access>),
+              "staged_backward",
+              K::kThreads,
+              K::kSharedBytes,
+              K::kRows,
+              K::kTeams};
+  }
+}
+
+template <int ROW, bool PAIRS, class Type>
+void add_rows(RowKernels& kernels) {
+  constexpr int kType = Type::kIsHalf ? 0 : 1;
+  kernels.forward[PAIRS][kType][0] = forward_kernel<ROW, PAIRS, Type, Aligned>();
+  kernels.forward[PAIRS][kType][1] = forward_kernel<ROW, PAIRS, Type, Any>();
+  kernels.backward[PAIRS][kType][0] = backward_kernel<ROW, PAIRS, Type, Aligned>();
+  kernels.backward[PAIRS][kType][1] = backward_kernel<ROW, PAIRS, Type, Any>();
+}
+
+template <int ROW>
+RowKernels make() {
+  using F = FilterTransform<ROW>;
+  RowKernels kernels;
+  add_rows<ROW, false, Half>(kernels), add_rows<ROW, false, BFloat>(kernels);
+  add_rows<ROW, true, Half>(kernels), add_rows<ROW, true, BFloat>(kernels);
+  kernels.spectrum = {reinterpret_cast<const void*>(&filter_spectrum<ROW>), "filter_spectrum", F::kThreads,
+                      F::kSharedBytes};
+  if constexpr (kSizes[ROW].points <= kLargestBackward)
+    kernels.gradient = {reinterpret_cast<const void*>(&filter_gradient<ROW>), "filter_gradient", F::kThreads,
+                        F::kSharedBytes};
+  return kernels;
+}
+
+}  // namespace
+
+template <>
+const RowKernels& row_kernels<FFC_SIZE_ROW>() {
+  static const RowKernels kernels = make<FFC_SIZE_ROW>();
+  return kernels;
+}
+
+}  // namespace ffc::cuda

@@ -1,0 +1,74 @@
+// What kernels are given, and the scale of a channel.
+#pragma once
+
+#include "cuda/kernels/cursor.cuh"
+#include "cuda/kernels/rows.cuh"
+#include "cuda/sizes.h"
+#include "cuda/tile/stage.cuh"
+
+namespace ffc::cuda {
+
+struct ForwardParameters {
+  RowsView u, pregate, postgate, y;  // null data: no such gate
+  const u32* spectrum;               // [channels][M] complex halves, in the order of the stages
+  const float* factors;              // [channels]
+  const float* skip;                 // [channels] or null
+  Work work;
+  int length;
+};
+
+struct BackwardParameters {
+  RowsView dy, u, pregate, postgate;  // null gates: none
+  RowsView du, dpregate, dpostgate;   // null: not wanted
+  const u32* spectrum;
+  const float* factors;
+  const float* skip;
+  float4* sums;  // [splits][channels][M] complex, in the order of the stages; null: not wanted
+  Work work;
+  int length;
+};
+
+/// Stages of radix 8 on the tensor cores in one direction.
+constexpr int tensor_stages(const Size& size) { return size.outer == 64 ? 4 : size.outer == 8 ? 3 : 2; }
+
+constexpr double power(double x, int n) { return n == 0 ? 1 : x * power(x, n - 1); }
+
+/// Forward and inverse give M (kStage kRounding)^stages times what went in. The power of two of it is undone at the end
+/// (kGain), the rest in the filter's spectrum, which is stored as H kSpectrumGain / factor.
+constexpr double gain(const Size& s) { return power(1 / kStage, 2 * tensor_stages(s)) / s.points; }
+constexpr double spectrum_gain(const Size& s) { return gain(s) / power(kRounding, 2 * tensor_stages(s)); }
+
+/// The spectrum of the filter with the skip term, which is a tap at lag 0. The stored H is at most 1; where the skip
+/// term is larger both are brought down by a power of two, and the results up again.
+struct ChannelScale {
+  float skip = 0, down = 1, factor = 1;
+
+  ChannelScale() = default;
+  __device__ __forceinline__ ChannelScale(const float* factors, const float* skips, int h, float stored_gain) {
+    factor = factors[h];
+    if (skips == nullptr) return;
+    skip = skips[h] / factor * stored_gain;
+    const int e = static_cast<int>(__float_as_uint(skip) >> 23 & 0xff) - 127;
+    if (e > 0 && e < 127) down = power_of_two(-e), factor *= power_of_two(e);
+    skip *= down;
+  }
+  template <int R, int COUNT>
+  __device__ __forceinline__ void apply(Tile (&h)[COUNT][R]) const {
+    if (skip == 0) return;
+    const u32 down_twice = pack(down, down), skip_twice = pack(skip, skip);
+#pragma unroll
+    for (int i = 0; i < COUNT; ++i)
+#pragma unroll
+      for (int k3 = 0; k3 < R; ++k3)
+        h[i][k3] = {fma(h[i][k3].re, down_twice, skip_twice), mul(h[i][k3].im, down_twice)};
+  }
+};
+
+/// sum += G conj(X) scale, complex, of a tile's two columns: (re, im, re, im).
+__device__ __forceinline__ void accumulate(float4& sum, Tile g, Tile x, float scale) {
+  const float2 gr = Half::wide(g.re), gi = Half::wide(g.im), xr = Half::wide(x.re), xi = Half::wide(x.im);
+  sum.x += scale * (gr.x * xr.x + gi.x * xi.x), sum.y += scale * (gi.x * xr.x - gr.x * xi.x);
+  sum.z += scale * (gr.y * xr.y + gi.y * xi.y), sum.w += scale * (gi.y * xr.y - gr.y * xi.y);
+}
+
+}  // namespace ffc::cuda

@@ -1,0 +1,82 @@
+// Where things lie in shared memory, for transforms with an exchange (outer 8 or 64).
+//
+//   n = (M/8) n1 [+ (M/64) n2] + 64 n3 + 8 n4 + n5,     k = k1 [+ 8 k2] + outer k3 + outer R k4 + 8 outer R k5
+//
+// A chunk is 16 bytes: eight halves with n5 = 0..7. The exchange is two planes of 2 M bytes, real and imaginary parts:
+//   into the inner transform   chunks (n3, n4) of a column (k1, k2), or k1
+//   out of it                  words: two neighbouring columns (k2 = 2q, 2q + 1, or k1 = 2q, 2q + 1), at (n3, n5 % 2,
+//   n4, n5 / 2) out of the outer inverse   chunks of samples (n1, n2, n3, n4)
+// Each step overwrites the very words that the same lane or warp has read, so one buffer serves all three. The last
+// three bits of a chunk's place are XORed with bits of its column: every access below is 16 bytes a lane or a full set
+// of banks.
+#pragma once
+
+#include "cuda/ptx/ptx.cuh"
+#include "cuda/sizes.h"
+
+namespace ffc::cuda {
+
+template <int ROW>
+struct Layout {
+  static constexpr int M = kSizes[ROW].points, O = kSizes[ROW].outer, R = kSizes[ROW].radix, W = kSizes[ROW].warps;
+  static_assert(O == 8 || O == 64, "a row that one warp holds needs no exchange");
+  static_assert(M == O * R * 64, "a size is outer * radix * 64");
+
+  static constexpr int kThreads = 32 * W;
+  static constexpr int kPlane = 2 * M;   // bytes of a plane
+  static constexpr int kChunks = M / 8;  // chunks of a row of samples
+  static constexpr int kChunksPerThread = kChunks / kThreads;
+  static constexpr int kUnits = M / 512;  // an outer unit is eight tiles: n5 = 0..7
+  static constexpr int kUnitsPerWarp = kUnits / W;
+  static constexpr int kColumns = O / 2;  // an inner unit is two neighbouring columns
+  static constexpr int kColumnsPerWarp = kColumns / W;
+  static_assert(kUnits % W == 0 && kColumns % W == 0, "warps share the units of a row evenly");
+
+  /// Byte of chunk `s` of a row of samples, in staging.
+  __device__ static __forceinline__ int sample(int s) {
+    const int n1 = s / (kChunks / 8);
+    const int turn = O == 64 ? (n1 >> 1) << 1 | (s / R / 8 & 1) : (n1 >> 1) << 1;
+    return 16 * (s ^ turn);
+  }
+  /// Index of the chunk that an outer unit reads in lane 4g + t: n1 = 2t + i; n2 = g (outer 64) or n4 = g (outer 8).
+  __device__ static __forceinline__ int unit_chunk(int unit, int g, int t, int i) {
+    return (2 * t + i) * (kChunks / 8) + (O == 64 ? g * 8 * R + unit : 8 * unit + g);
+  }
+  /// Byte of the chunk that an outer unit writes: k1 = 2t + i, k2 = g (outer 64); n4 = 2t + i, k1 = g (outer 8).
+  __device__ static __forceinline__ int column_chunk(int unit, int g, int t, int i) {
+    if constexpr (O == 64)
+      return 16 * (((2 * t + i) * 8 + g) * 8 * R + (unit ^ (t << 1 | (g & 1))));
+    else
+      return 16 * (g * 8 * R + 8 * unit + ((2 * t + i) ^ (g & 1)));
+  }
+  /// Byte of row n4 of the 8 x 8 matrix (n4, n5) of column 2 pair + e, n3 = 0; n3 adds 128 bytes.
+  __device__ static __forceinline__ int column_row(int pair, int e, int n4) {
+    const int turn = O == 64 ? (pair >> 3) << 1 | e : e;
+    return 16 * ((2 * pair + e) * 8 * R + (n4 ^ turn));
+  }
+  /// Byte of the word that lane 4 n4 + n5 / 2 writes for a pair of columns, n3 = 0, n5 even; n3 adds 256, odd n5 128.
+  __device__ static __forceinline__ int pair_word(int pair, int lane) {
+    const int turn = O == 64 ? (pair & 3) << 1 | (pair >> 2 & 1) : pair << 1;
+    return 256 * R * pair + 4 * (lane ^ (turn << 2));
+  }
+  /// Byte of the four words n5 = 0, 2, 4, 6 that lane 4g + t reads: pair lane, n4 of the unit (outer 64); pair t, n4 =
+  /// g (outer 8). Odd n5: 128 bytes on. The samples n1 = 2t (and, 128 bytes on, 2t + 1) are written to the same place.
+  __device__ static __forceinline__ int unit_words(int unit, int g, int t) {
+    if constexpr (O == 64)
+      return 256 * R * (4 * g + t) + 256 * (unit >> 3) + 16 * ((unit & 7) ^ (t << 1 | (g & 1)));
+    else
+      return 256 * R * t + 256 * unit + 16 * (g ^ (t << 1));
+  }
+  /// Byte of chunk `s` of the samples that the outer inverse has written.
+  __device__ static __forceinline__ int result(int s) {
+    const int n1 = s / (kChunks / 8);
+    if constexpr (O == 64) {
+      const int n2 = s / (8 * R) & 7, unit = s & (8 * R - 1);
+      return unit_words(unit, n2, n1 >> 1) + 128 * (n1 & 1);
+    } else {
+      return unit_words(s / 8 & (R - 1), s & 7, n1 >> 1) + 128 * (n1 & 1);
+    }
+  }
+};
+
+}  // namespace ffc::cuda

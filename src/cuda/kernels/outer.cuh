@@ -1,0 +1,153 @@
+// The outer transform: eight or sixty-four points on either side of the exchange, with K = k1 + 8 k2 (or k1), s the
+// shift:
+//
+//   forward   n1 -> k1, times exp(-2 pi i n2 (k1 - s) / 64), n2 -> k2, times exp(-2 pi i m (K - s) / M), m = 64 n3 + 8
+//   n4 + n5 inverse   the conjugates in reverse order; of the samples the real part, and in pairs the imaginary part
+//   too
+//
+// A unit is eight tiles, n5 = 0..7, at 8 c = 64 n3 + 8 n4 (outer 64) or 64 n3 with rows or columns n4 (outer 8). Where
+// a warp has several units, exp(-2 pi i 8 c (K - s) / M) is folded into the constants of the stages around it.
+#pragma once
+
+#include "cuda/kernels/layout.cuh"
+#include "cuda/tile/stage.cuh"
+
+namespace ffc::cuda {
+
+/// SHARED: what depends on n5 lies in shared memory; of each warp where units are not folded, of all warps where they
+/// are.
+template <int ROW, bool PAIRS, bool SHARED = (Layout<ROW>::O == 64 && Layout<ROW>::kUnitsPerWarp > 1)>
+struct OuterTables {
+  using At = Layout<ROW>;
+  static constexpr int U = At::kUnitsPerWarp;
+  static constexpr bool kFolded = At::O == 64 && U > 1;
+  static constexpr int kQuarters = PAIRS ? 0 : 1;  // 4 s
+
+  Stacked first, last;  // the shifted stage: rows k1, columns n1; and rows n1, columns k1
+  Phases between_forward[U], between_inverse[U];
+  Phases second_forward[kFolded ? U : 1], second_inverse[kFolded ? U : 1];  // the plain Dft8 unless folded
+  using Table = LaneTable<8, SHARED>;
+  static constexpr int kCopies = SHARED && !kFolded ? At::W : 1;
+  static constexpr int kTableBytes = 2 * kCopies * Table::kBytes;
+  Table forward, inverse;  // by n5
+  u32 zero;
+
+  /// exp(-2 pi i m (K - s) / M) at two values of (m, K).
+  __device__ static __forceinline__ Phases turned(int m0, int K0, int m1, int K1) {
+    return phases(m0 * (4 * K0 - kQuarters), m1 * (4 * K1 - kQuarters), 4 * At::M);
+  }
+
+  /// `memory`: kTableBytes of shared memory.
+  __device__ __forceinline__ OuterTables(int lane, int warp, u32 unknown_zero, unsigned char* memory)
+      : forward(lane, memory + (kCopies > 1 ? 2 * warp * Table::kBytes : 0)),
+        inverse(lane, memory + (kCopies > 1 ? 2 * warp + 1 : 1) * Table::kBytes),
+        zero(unknown_zero) {
+    const bool writer = kCopies > 1 || warp == 0;
+    const int g = lane >> 2, t = lane & 3;
+    auto shifted = [](int n, int k) { return n * (4 * k - kQuarters); };  // over 32
+    first = stacked(phases(shifted(2 * t, g), shifted(2 * t + 1, g), 32, kStage * kRounding), zero);
+    last = stacked(phases(shifted(g, 2 * t), shifted(g, 2 * t + 1), 32, kStage * kRounding), zero);
+#pragma unroll
+    for (int i = 0; i < U; ++i) {
+      const int unit = warp * U + i;
+      if constexpr (At::O == 64) {
+        const int fold = kFolded ? 8 * unit : 0, per = At::M / 64;  // n2 / 64 + 8 c / M = (n2 per + 8 c) / M
+        between_forward[i] = turned(2 * t * per + fold, g, (2 * t + 1) * per + fold, g);
+        between_inverse[i] = turned(g * per + fold, 2 * t, g * per + fold, 2 * t + 1);
+        if constexpr (kFolded) {
+          // n2 k2 / 8 + 8 c 8 k2 / M = k2 (n2 per + 8 c) 8 / M
+          const float scale = kStage * kRounding;
+          second_forward[i] = phases(g * (2 * t * per + fold), g * ((2 * t + 1) * per + fold), At::M / 8, scale);
+          second_inverse[i] = phases(2 * t * (g * per + fold), (2 * t + 1) * (g * per + fold), At::M / 8, scale);
+        }
+      }
+    }
+#pragma unroll
+    for (int n5 = 0; n5 < 8; ++n5) {
+      if constexpr (At::O == 64) {
+        const int m = (kFolded ? 0 : 8 * warp) + n5;
+        forward.set(n5, turned(m, 2 * t + 8 * g, m, 2 * t + 1 + 8 * g), writer);  // rows k2, columns k1
+        inverse.set(n5, turned(m, g + 16 * t, m, g + 16 * t + 8), writer);        // rows k1, columns k2
+      } else {
+        const int m = 64 * warp + n5;
+        forward.set(n5, turned(m + 16 * t, g, m + 16 * t + 8, g), writer);        // rows k1, columns n4
+        inverse.set(n5, turned(m + 8 * g, 2 * t, m + 8 * g, 2 * t + 1), writer);  // rows n4, columns k1
+      }
+    }
+  }
+};
+
+/// A unit forward. `x` gives, for tile n5, the register of samples (n1 = 2t, 2t + 1) of a row: x(n5, row).
+template <int ROW, bool PAIRS, class Tables, class Samples>
+__device__ __forceinline__ void outer_forward(const Tables& a, const Dft8& dft8, int i, int unit, int lane, Samples&& x,
+                                              unsigned char* exchange) {
+  using At = Layout<ROW>;
+  const Stacked second = Tables::kFolded ? stacked(a.second_forward[i], a.zero) : dft8.forward;
+  u32 re[2][4], im[2][4];
+#pragma unroll
+  for (int q = 0; q < 4; ++q) {
+    Tile z[2];
+#pragma unroll
+    for (int e = 0; e < 2; ++e) {
+      const int n5 = 2 * q + e;
+      if constexpr (PAIRS)
+        z[e] = sum_columns(a.first, Tile{x(n5, 0), x(n5, 1)});
+      else
+        z[e] = sum_columns_real(a.first, x(n5, 0));
+      if constexpr (At::O == 64) z[e] = sum_columns(second, times(z[e], a.between_forward[i]));
+      if (!(Tables::kFolded && n5 == 0)) z[e] = times(z[e], a.forward.get(n5));
+    }
+    re[0][q] = pack_low(z[0].re, z[1].re), re[1][q] = pack_high(z[0].re, z[1].re);
+    im[0][q] = pack_low(z[0].im, z[1].im), im[1][q] = pack_high(z[0].im, z[1].im);
+  }
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+    unsigned char* to = exchange + At::column_chunk(unit, lane >> 2, lane & 3, r);
+    *reinterpret_cast<uint4*>(to) = make_uint4(re[r][0], re[r][1], re[r][2], re[r][3]);
+    *reinterpret_cast<uint4*>(to + At::kPlane) = make_uint4(im[r][0], im[r][1], im[r][2], im[r][3]);
+  }
+}
+
+__device__ __forceinline__ u32 word(const uint4& v, int i) { return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w; }
+
+/// A unit back to samples, in place: the real parts in the first plane, in pairs the imaginary parts in the second.
+template <int ROW, bool PAIRS, class Tables>
+__device__ __forceinline__ void outer_inverse(const Tables& a, const Dft8& dft8, int i, int unit, int lane,
+                                              unsigned char* exchange) {
+  using At = Layout<ROW>;
+  unsigned char* at = exchange + At::unit_words(unit, lane >> 2, lane & 3);
+  uint4 in_re[2], in_im[2];
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+    in_re[r] = *reinterpret_cast<const uint4*>(at + 128 * r);
+    in_im[r] = *reinterpret_cast<const uint4*>(at + 128 * r + At::kPlane);
+  }
+  const Stacked second = Tables::kFolded ? stacked_conjugate(a.second_inverse[i], a.zero) : dft8.inverse;
+  u32 re[2][4], im[2][4];
+#pragma unroll
+  for (int q = 0; q < 4; ++q) {
+    Tile z[2];
+#pragma unroll
+    for (int e = 0; e < 2; ++e) {
+      const int n5 = 2 * q + e;
+      z[e] = {word(in_re[e], q), word(in_im[e], q)};
+      if (!(Tables::kFolded && n5 == 0)) z[e] = times_conjugate(z[e], a.inverse.get(n5));
+      if constexpr (At::O == 64) z[e] = times_conjugate(sum_columns(second, z[e]), a.between_inverse[i]);
+    }
+    u32 even, odd;
+    real_of_conjugate_sum(a.last, z[0], z[1], even, odd);
+    re[0][q] = pack_low(even, odd), re[1][q] = pack_high(even, odd);
+    if constexpr (PAIRS) {
+      imaginary_of_conjugate_sum(a.last, z[0], z[1], even, odd);
+      im[0][q] = pack_low(even, odd), im[1][q] = pack_high(even, odd);
+    }
+  }
+#pragma unroll
+  for (int r = 0; r < 2; ++r) {
+    *reinterpret_cast<uint4*>(at + 128 * r) = make_uint4(re[r][0], re[r][1], re[r][2], re[r][3]);
+    if constexpr (PAIRS)
+      *reinterpret_cast<uint4*>(at + 128 * r + At::kPlane) = make_uint4(im[r][0], im[r][1], im[r][2], im[r][3]);
+  }
+}
+
+}  // namespace ffc::cuda

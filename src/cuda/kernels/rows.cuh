@@ -1,0 +1,250 @@
+// Rows of samples in device memory: eight at a time, at any alignment, and their conversion to halves with a power of
+// two.
+#pragma once
+
+#include <cuda_bf16.h>
+
+#include "cuda/tile/tile.cuh"
+
+namespace ffc::cuda {
+
+/// [batch, channels, length] of 2-byte elements, strides in elements.
+struct RowsView {
+  std::uint16_t* data = nullptr;
+  long long batch_stride = 0, channel_stride = 0;
+  int batch_chunks = 0, channel_chunks = 0;  // the strides in units of 16 bytes, where every row is aligned to them
+};
+
+struct Half {
+  __device__ static __forceinline__ float2 wide(u32 v) { return __half22float2(as_half2(v)); }
+  __device__ static __forceinline__ u32 narrow(float a, float b) { return pack(a, b); }
+  static constexpr bool kIsHalf = true;
+};
+struct BFloat {
+  __device__ static __forceinline__ float2 wide(u32 v) {
+    return {__uint_as_float(v << 16), __uint_as_float(v & 0xffff0000u)};
+  }
+  __device__ static __forceinline__ u32 narrow(float a, float b) {
+    const __nv_bfloat162 v = __floats2bfloat162_rn(a, b);
+    return *reinterpret_cast<const u32*>(&v);
+  }
+  static constexpr bool kIsHalf = false;
+};
+
+/// How rows are reached, eight samples at a time. Aligned: every row begins at a multiple of 16 bytes and has a
+/// multiple of eight samples. Any: everything else, sample by sample.
+struct Aligned {
+  __device__ static __forceinline__ std::uint16_t* row(const RowsView& rows, int b, int h) {
+    return rows.data +
+           8 * (static_cast<long long>(b) * rows.batch_chunks + static_cast<long long>(h) * rows.channel_chunks);
+  }
+  /// Samples [at, at + 8); zeros past `length`.
+  __device__ static __forceinline__ uint4 load(const std::uint16_t* row, int at, int length) {
+    return at < length ? __ldcs(reinterpret_cast<const uint4*>(row + at)) : make_uint4(0, 0, 0, 0);
+  }
+  __device__ static __forceinline__ void store(std::uint16_t* row, int at, int length, uint4 v) {
+    if (at < length) __stcs(reinterpret_cast<uint4*>(row + at), v);
+  }
+  /// Samples at, at + 1.
+  __device__ static __forceinline__ u32 load_2(const std::uint16_t* row, int at, int length) {
+    return at < length ? __ldcs(reinterpret_cast<const u32*>(row + at)) : 0;
+  }
+  __device__ static __forceinline__ void store_2(std::uint16_t* row, int at, int length, u32 v) {
+    if (at < length) __stcs(reinterpret_cast<u32*>(row + at), v);
+  }
+  /// Eight to shared memory, asynchronously.
+  __device__ static __forceinline__ void copy(unsigned char* to, const std::uint16_t* row, int at, int length) {
+    copy_async(shared_address(to), at < length ? row + at : row, at < length ? 16 : 0);
+  }
+};
+struct Any {
+  __device__ static __forceinline__ std::uint16_t* row(const RowsView& rows, int b, int h) {
+    return rows.data + b * rows.batch_stride + h * rows.channel_stride;
+  }
+  __device__ static __forceinline__ uint4 load(const std::uint16_t* row, int at, int length) {
+    u32 v[4];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const u32 low = at + 2 * i < length ? row[at + 2 * i] : 0,
+                high = at + 2 * i + 1 < length ? row[at + 2 * i + 1] : 0;
+      v[i] = low | high << 16;
+    }
+    return make_uint4(v[0], v[1], v[2], v[3]);
+  }
+  __device__ static __forceinline__ void store(std::uint16_t* row, int at, int length, uint4 v) {
+    const u32 words[4] = {v.x, v.y, v.z, v.w};
+#pragma unroll
+    for (int i = 0; i < 8; ++i)
+      if (at + i < length) row[at + i] = static_cast<std::uint16_t>(words[i / 2] >> 16 * (i & 1));
+  }
+  __device__ static __forceinline__ u32 load_2(const std::uint16_t* row, int at, int length) {
+    return (at < length ? row[at] : 0) | (at + 1 < length ? static_cast<u32>(row[at + 1]) << 16 : 0);
+  }
+  __device__ static __forceinline__ void store_2(std::uint16_t* row, int at, int length, u32 v) {
+    if (at < length) row[at] = static_cast<std::uint16_t>(v);
+    if (at + 1 < length) row[at + 1] = static_cast<std::uint16_t>(v >> 16);
+  }
+  __device__ static __forceinline__ void copy(unsigned char* to, const std::uint16_t* row, int at, int length) {
+    *reinterpret_cast<uint4*>(to) = load(row, at, length);
+  }
+};
+
+// ---- scales. A group of samples is kept as halves times 2^-stored; a row goes through the transform times
+// 2^-exponent, its largest magnitude in [4, 8) then.
+
+struct Scale {
+  u32 magnitude;  // the largest, as the bits of a non-negative float; they order as integers, with NaN last
+  int stored;
+  int energy;  // pairs only: the sum of squares times 2^8 4^-top_of(magnitude)
+};
+
+inline constexpr u32 kInfinity = 0x7f800000u;
+
+/// 2^e, for e in [-126, 127].
+__device__ __forceinline__ float power_of_two(int e) { return __int_as_float((127 + e) << 23); }
+
+/// 2^e in half precision: exact from -24 to 15, 0 below, 2^15 above (where it meets nothing but zeros).
+__device__ __forceinline__ u32 half_power_of_two(int e) {
+  return e >= -14 ? static_cast<u32>(min(e, 15) + 15) << 10 : e >= -24 ? 1u << (e + 24) : 0u;
+}
+
+/// e such that a magnitude is in [4, 8) 2^e; 0 for zero, infinity and NaN.
+__device__ __forceinline__ int top_of(u32 magnitude) {
+  const int e = max(static_cast<int>(magnitude >> 23) - 129, -126);
+  return magnitude == 0 || magnitude >= kInfinity ? 0 : e;
+}
+
+__device__ __forceinline__ u32 larger_magnitude(u32 a, u32 b) {
+  return as_bits(__hmax2_nan(as_half2(a), __habs2(as_half2(b))));
+}
+
+/// x = u, or u pregate, of a warp's group of WORDS * 32 words of two samples, as halves.
+template <class Type, int WORDS>
+__device__ __forceinline__ Scale scaled_halves(const u32 (&u)[WORDS], const u32 (&pregate)[WORDS], bool gated,
+                                               u32 (&x)[WORDS]) {
+  if constexpr (Type::kIsHalf) {
+    u32 largest = 0;
+    if (gated)
+#pragma unroll
+      for (int i = 0; i < WORDS; ++i) x[i] = mul(u[i], pregate[i]);
+    else
+#pragma unroll
+      for (int i = 0; i < WORDS; ++i) x[i] = u[i];
+#pragma unroll
+    for (int i = 0; i < WORDS; ++i) largest = larger_magnitude(largest, x[i]);
+    const u32 bits = __reduce_max_sync(~0u, max(largest & 0xffffu, largest >> 16));
+    // A product in half precision, from 2^-6 and finite, has one rounding as in fp32.
+    if (!gated || bits - 0x2400u < 0x7c00u - 0x2400u)
+      return {__float_as_uint(__half2float(__ushort_as_half(static_cast<unsigned short>(bits)))), 0, 0};
+  }
+  float2 f[WORDS];
+  u32 largest = 0;
+#pragma unroll
+  for (int i = 0; i < WORDS; ++i) {
+    f[i] = Type::wide(u[i]);
+    if (gated) {
+      const float2 p = Type::wide(pregate[i]);
+      f[i].x *= p.x, f[i].y *= p.y;
+    }
+    largest = max(largest, max(__float_as_uint(fabsf(f[i].x)), __float_as_uint(fabsf(f[i].y))));
+  }
+  const u32 magnitude = __reduce_max_sync(~0u, largest);
+  const int stored = top_of(magnitude);
+  const float down = power_of_two(-stored);
+#pragma unroll
+  for (int i = 0; i < WORDS; ++i) x[i] = pack(f[i].x * down, f[i].y * down);
+  return {magnitude, stored, 0};
+}
+
+/// The same, with the group's energy if wanted.
+template <class Type, bool ENERGY, int WORDS>
+__device__ __forceinline__ Scale to_halves(const u32 (&u)[WORDS], const u32 (&pregate)[WORDS], bool gated,
+                                           u32 (&x)[WORDS]) {
+  Scale scale = scaled_halves<Type>(u, pregate, gated, x);
+  if constexpr (ENERGY) {
+    const u32 down = half_power_of_two(scale.stored - top_of(scale.magnitude)) * 0x10001u;  // to magnitudes below 8
+    u32 sum = 0;
+#pragma unroll
+    for (int i = 0; i < WORDS; ++i) {
+      const u32 v = mul(x[i], down);
+      sum = fma(v, v, sum);  // at most 64 WORDS
+    }
+    const float2 halves = __half22float2(as_half2(sum));
+    scale.energy = __reduce_add_sync(~0u, __float2int_rn((halves.x + halves.y) * 256.f));
+  }
+  return scale;
+}
+
+/// How the rows that travel together are scaled: x 2^-exponent. Each row of a pair has its own exponent, such that
+/// their norms are within sqrt(2): the rounding errors of the louder row are in the other one too.
+template <int ROWS>
+struct RowScales {
+  int exponent[ROWS];
+  bool finite[ROWS];
+
+  /// `energy`: in pairs, of each row, times 4^-top_of(magnitude). `raw`: the halves are the samples themselves, which
+  /// 2^15 brings up as far as half precision can.
+  __device__ __forceinline__ RowScales(const u32 (&magnitude)[ROWS], const float (&energy)[ROWS], bool raw) {
+#pragma unroll
+    for (int r = 0; r < ROWS; ++r) {
+      finite[r] = magnitude[r] < kInfinity;
+      exponent[r] = top_of(magnitude[r]);
+    }
+    if constexpr (ROWS == 2)
+      if (energy[0] > 0 && energy[1] > 0)  // round(log2(energy ratio) / 2)
+        exponent[1] += (static_cast<int>(__float_as_uint(2 * energy[1] / energy[0]) >> 23) - 127) >> 1;
+#pragma unroll
+    for (int r = 0; r < ROWS; ++r)
+      if (raw) exponent[r] = max(exponent[r], -15);
+  }
+};
+
+/// How a row's results come out: y = v 2^exponent factor, times postgate, v the halves that the transform has left.
+template <class Type>
+struct Finish {
+  float scale, factor;
+  u32 twice;
+  bool exact;  // 2^exponent factor is harmless in half precision
+  bool gated;
+
+  __device__ __forceinline__ Finish(int exponent, float channel_factor, bool is_gated)
+      : scale(power_of_two(exponent)), factor(channel_factor), gated(is_gated) {
+    const float once = scale * factor;
+    exact = Type::kIsHalf && once >= 0x1p-6f && once <= 0x1p6f;
+    twice = pack(once, once);
+  }
+
+  template <int WORDS>
+  __device__ __forceinline__ void apply(u32 (&v)[WORDS], const u32 (&postgate)[WORDS]) const {
+    if (exact) {
+      u32 largest = 0, y[WORDS];
+#pragma unroll
+      for (int i = 0; i < WORDS; ++i) y[i] = mul(v[i], twice);
+      if (gated) {
+#pragma unroll
+        for (int i = 0; i < WORDS; ++i) {
+          y[i] = mul(y[i], postgate[i]);
+          largest = larger_magnitude(largest, y[i]);
+        }
+      }
+      // A product may overflow halfway and yet be finite in the end.
+      if (max(largest & 0xffffu, largest >> 16) < 0x7c00u) {
+#pragma unroll
+        for (int i = 0; i < WORDS; ++i) v[i] = y[i];
+        return;
+      }
+    }
+#pragma unroll
+    for (int i = 0; i < WORDS; ++i) {
+      float2 f = Half::wide(v[i]);
+      f.x = f.x * factor * scale, f.y = f.y * factor * scale;
+      if (gated) {
+        const float2 p = Type::wide(postgate[i]);
+        f.x *= p.x, f.y *= p.y;
+      }
+      v[i] = Type::narrow(f.x, f.y);
+    }
+  }
+};
+
+}  // namespace ffc::cuda

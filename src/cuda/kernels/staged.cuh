@@ -1,0 +1,205 @@
+// What the passes over staged rows (1024 points and more) share: a team of W warps owns a row at a time. Its samples
+// come by asynchronous copies a row ahead, become halves with a scale, and go through the outer transform.
+#pragma once
+
+#include "cuda/kernels/arguments.cuh"
+#include "cuda/kernels/outer.cuh"
+
+namespace ffc::cuda {
+
+/// A team's samples of a row (of two rows in pairs), in shared memory.
+template <int ROW, bool PAIRS, class Type, class Access>
+struct Samples {
+  using At = Layout<ROW>;
+  static constexpr int kRows = PAIRS ? 2 : 1;
+  static constexpr int kBytes = kRows * At::kPlane;
+  static constexpr int kTogether = 2;  // chunks of a lane that share a scale with those of its warp
+  static constexpr int kGroups = At::kChunks / 32 / kTogether;
+  static constexpr int kScaleBytes = kRows * kGroups * static_cast<int>(sizeof(Scale));
+  static_assert(At::kChunksPerThread % kTogether == 0, "groups are whole");
+
+  unsigned char* place;  // kBytes
+  Scale* scales;         // [kRows][kGroups]
+  int batch, length;
+
+  /// Starts copies of rows b, b + 1 into `to`. Each thread copies the chunks that it will read.
+  __device__ __forceinline__ void fetch(const RowsView& rows, int b, int h, int thread, unsigned char* to) const {
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) {
+      const bool present = b + r < batch;
+      const std::uint16_t* row = Access::row(rows, present ? b + r : b, h);
+#pragma unroll
+      for (int j = 0; j < At::kChunksPerThread; ++j) {
+        const int s = j * At::kThreads + thread;
+        Access::copy(to + r * At::kPlane + At::sample(s), row, 8 * s, present ? length : 0);
+      }
+    }
+  }
+
+  /// Halves and scales of x = u gate of rows b, b + 1. STAGED: samples, or samples and gates, have been fetched; the
+  /// rest is read from device memory.
+  template <int STAGED>
+  __device__ __forceinline__ void prepare(const RowsView& u, const RowsView& gate, const unsigned char* staged_gate,
+                                          int b, int h, int thread) const {
+    const bool gated = gate.data != nullptr;
+#pragma unroll
+    for (int r = 0; r < kRows; ++r)
+#pragma unroll
+      for (int group = 0; group < At::kChunksPerThread / kTogether; ++group) {
+        u32 v[4 * kTogether], p[4 * kTogether], x[4 * kTogether];
+        auto read = [&](const RowsView& rows, bool is_staged, const unsigned char* staged, u32(&words)[4 * kTogether]) {
+#pragma unroll
+          for (int j = 0; j < kTogether; ++j) {
+            const int s = (group * kTogether + j) * At::kThreads + thread;
+            const uint4 chunk = is_staged ? *reinterpret_cast<const uint4*>(staged + r * At::kPlane + At::sample(s))
+                                : b + r < batch ? Access::load(Access::row(rows, b + r, h), 8 * s, length)
+                                                : make_uint4(0, 0, 0, 0);
+            words[4 * j] = chunk.x, words[4 * j + 1] = chunk.y, words[4 * j + 2] = chunk.z, words[4 * j + 3] = chunk.w;
+          }
+        };
+        read(u, STAGED >= 1, place, v);
+        if (gated) read(gate, STAGED == 2, staged_gate, p);
+        const Scale scale = to_halves<Type, PAIRS>(v, p, gated, x);
+        if (gated || !Type::kIsHalf || STAGED == 0)
+#pragma unroll
+          for (int j = 0; j < kTogether; ++j)
+            *reinterpret_cast<uint4*>(place + r * At::kPlane +
+                                      At::sample((group * kTogether + j) * At::kThreads + thread)) =
+                make_uint4(x[4 * j], x[4 * j + 1], x[4 * j + 2], x[4 * j + 3]);
+        if ((thread & 31) == 0) scales[r * kGroups + group * At::W + thread / 32] = scale;
+      }
+  }
+
+  /// The scales of the rows, and whether the halves are the samples themselves.
+  __device__ __forceinline__ RowScales<kRows> row_scales(int lane, bool& raw) const {
+    u32 magnitude[kRows];
+    float energy[kRows];
+    bool stored = false;
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) {
+      constexpr int kPerLane = (kGroups + 31) / 32;
+      Scale scale[kPerLane];
+      u32 largest = 0;
+#pragma unroll
+      for (int i = 0; i < kPerLane; ++i) {
+        const int group = 32 * i + lane;
+        scale[i] = group < kGroups ? scales[r * kGroups + group] : Scale{0, 0, 0};
+        largest = max(largest, scale[i].magnitude), stored |= scale[i].stored != 0;
+      }
+      magnitude[r] = __reduce_max_sync(~0u, largest);
+      if constexpr (PAIRS) {
+        float sum = 0;
+#pragma unroll
+        for (int i = 0; i < kPerLane; ++i)
+          sum += scale[i].energy * power_of_two(max(2 * (top_of(scale[i].magnitude) - top_of(magnitude[r])), -126));
+        energy[r] = static_cast<float>(__reduce_add_sync(~0u, __float2int_rn(fminf(sum, 0x1p25f))));
+      } else {
+        energy[r] = 0;
+      }
+    }
+    raw = Type::kIsHalf && !__any_sync(~0u, stored);
+    return RowScales<kRows>(magnitude, energy, raw);
+  }
+
+  /// The outer transform of all the warp's units, into `exchange`.
+  /// `mask`: bit r set: row r takes part, else zeros do.
+  template <class Tables>
+  __device__ __forceinline__ void outer(const Tables& tables, const Dft8& dft8, const RowScales<kRows>& scale, bool raw,
+                                        int mask, int warp, int lane, unsigned char* exchange) const {
+    const int g = lane >> 2, t = lane & 3;
+    u32 down[kRows];
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) down[r] = half_power_of_two(-scale.exponent[r]) * 0x10001u;
+#pragma unroll
+    for (int i = 0; i < At::kUnitsPerWarp; ++i) {
+      const int unit = warp * At::kUnitsPerWarp + i;
+      uint4 v[kRows][2];
+#pragma unroll
+      for (int r = 0; r < kRows; ++r) {
+        u32 f[2];
+#pragma unroll
+        for (int j = 0; j < 2; ++j) {
+          const int s = At::unit_chunk(unit, g, t, j);
+          v[r][j] = *reinterpret_cast<const uint4*>(place + r * At::kPlane + At::sample(s));
+          // An infinity or a NaN makes all of its own row NaN; in a pair it must not reach the other row.
+          if (PAIRS && (!scale.finite[r] || !(mask >> r & 1))) v[r][j] = make_uint4(0, 0, 0, 0);
+          if (!raw) {
+            const int group = s / (At::kThreads * kTogether) * At::W + s / 32 % At::W;
+            f[j] = half_power_of_two(scales[r * kGroups + group].stored - scale.exponent[r]);
+          }
+        }
+        if (!raw) down[r] = f[0] | f[1] << 16;
+      }
+      outer_forward<ROW, PAIRS>(
+          tables, dft8, i, unit, lane,
+          [&](int n5, int r) {
+            const u32 a = word(v[r][0], n5 / 2), b = word(v[r][1], n5 / 2);
+            return mul(n5 & 1 ? pack_high(a, b) : pack_low(a, b), down[r]);
+          },
+          exchange);
+    }
+  }
+};
+
+/// Column pairs pair, pair + 1, .. of the exchange, as tiles n3: rows n5, columns n4.
+template <int ROW, int COUNT>
+__device__ __forceinline__ void load_columns(const unsigned char* exchange, int pair, int lane,
+                                             Tile (&x)[COUNT][Layout<ROW>::R]) {
+  using At = Layout<ROW>;
+  const int matrix = lane >> 3;  // re, im of the first column; re, im of the second
+#pragma unroll
+  for (int i = 0; i < COUNT; i += 2) {
+    const u32 from =
+        shared_address(exchange) + (matrix & 1) * At::kPlane + At::column_row(pair + i / 2, matrix >> 1, lane & 7);
+#pragma unroll
+    for (int n3 = 0; n3 < At::R; ++n3) {
+      u32 m[4];
+      load_matrices_transposed(m, from + 128 * n3);
+      x[i][n3] = {m[0], m[1]}, x[i + 1][n3] = {m[2], m[3]};
+    }
+  }
+}
+
+/// Tiles n3, rows n4, columns n5, back to where they came from, two columns to a word.
+template <int ROW, int COUNT>
+__device__ __forceinline__ void store_columns(unsigned char* exchange, int pair, int lane,
+                                              const Tile (&x)[COUNT][Layout<ROW>::R]) {
+  using At = Layout<ROW>;
+  __syncwarp();
+#pragma unroll
+  for (int i = 0; i < COUNT; i += 2) {
+    unsigned char* to = exchange + At::pair_word(pair + i / 2, lane);
+#pragma unroll
+    for (int n3 = 0; n3 < At::R; ++n3)
+#pragma unroll
+      for (int r = 0; r < 2; ++r) {
+        const Tile a = x[i][n3], b = x[i + 1][n3];
+        u32* words = reinterpret_cast<u32*>(to + 256 * n3 + 128 * r);
+        words[0] = r ? pack_high(a.re, b.re) : pack_low(a.re, b.re);
+        words[At::kPlane / 4] = r ? pack_high(a.im, b.im) : pack_low(a.im, b.im);
+      }
+  }
+}
+
+/// The spectrum of column pairs, tiles k3: stored as [pair][k3][lane] x (re, im of one column; re, im of the other).
+template <int R, int COUNT>
+__device__ __forceinline__ void load_spectrum(const u32* spectrum, int pair, int lane, Tile (&h)[COUNT][R]) {
+#pragma unroll
+  for (int i = 0; i < COUNT; i += 2)
+#pragma unroll
+    for (int k3 = 0; k3 < R; ++k3) {
+      const uint4 v = __ldg(reinterpret_cast<const uint4*>(spectrum) + ((pair + i / 2) * R + k3) * 32 + lane);
+      h[i][k3] = {v.x, v.y}, h[i + 1][k3] = {v.z, v.w};
+    }
+}
+
+/// x H
+template <int R, int COUNT>
+__device__ __forceinline__ void multiply(Tile (&x)[COUNT][R], const Tile (&h)[COUNT][R]) {
+#pragma unroll
+  for (int i = 0; i < COUNT; ++i)
+#pragma unroll
+    for (int k3 = 0; k3 < R; ++k3) x[i][k3] = times(x[i][k3], {h[i][k3].re, h[i][k3].im});
+}
+
+}  // namespace ffc::cuda

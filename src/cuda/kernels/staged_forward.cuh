@@ -1,0 +1,152 @@
+// y = postgate * (conv(pregate * u, k) + skip pregate * u) for rows that need an exchange (1024 points and more).
+//
+//   x = pregate u -> outer forward -> exchange -> inner forward, times H, inner inverse -> exchange -> outer inverse ->
+//   y
+//
+// The spectrum of the channel stays in registers where there is room, the next row is on its way from memory meanwhile.
+#pragma once
+
+#include "cuda/kernels/staged.cuh"
+#include "cuda/tile/inner.cuh"
+
+namespace ffc::cuda {
+
+template <int ROW, bool PAIRS, class Type, class Access>
+struct StagedForward {
+  using At = Layout<ROW>;
+  using Row = Samples<ROW, PAIRS, Type, Access>;
+  static constexpr int kRows = Row::kRows, R = At::R;
+
+  static constexpr int kTeams = At::W >= 8 ? 1 : 8 / At::W;
+  static constexpr int kThreads = kTeams * At::kThreads;
+  static constexpr int kBlocks = At::W > 8 ? 1 : 2;  // a multiprocessor
+  static constexpr int kTableBytes = Inner<R>::kTableBytes + OuterTables<ROW, PAIRS>::kTableBytes;
+  // Samples and gates on their way, if there is room; samples alone; or nothing, and the exchange itself takes the
+  // samples.
+  static constexpr int kRoom = 225 * 1024 / (kTeams * kBlocks) - 2 * At::kPlane - Row::kScaleBytes - kTableBytes;
+  static constexpr int kStaged = kRoom >= 2 * Row::kBytes ? 2 : kRoom >= Row::kBytes ? 1 : 0;
+  static constexpr int kTeamBytes =
+      2 * At::kPlane + kStaged * Row::kBytes + kTableBytes + (Row::kScaleBytes + 15) / 16 * 16;
+  static constexpr int kSharedBytes = kTeams * kTeamBytes;
+  static constexpr float kSpectrumGain = static_cast<float>(spectrum_gain(kSizes[ROW]));
+
+  static constexpr int kColumns = 2 * At::kColumnsPerWarp;
+  static constexpr bool kHeld = kColumns * R <= 8;  // the spectrum, in registers
+  static constexpr int kAtOnce = kHeld || 2 * R < 8 ? 8 / R < kColumns ? 8 / R : kColumns : 2;  // columns in hand
+  static constexpr bool kGateAhead = kRows * At::kChunksPerThread <= 4;
+};
+
+template <int ROW, bool PAIRS, class Type, class Access>
+__global__ void __launch_bounds__(StagedForward<ROW, PAIRS, Type, Access>::kThreads,
+                                  StagedForward<ROW, PAIRS, Type, Access>::kBlocks)
+    staged_forward(const ForwardParameters p) {
+  using Kernel = StagedForward<ROW, PAIRS, Type, Access>;
+  using At = typename Kernel::At;
+  using Row = typename Kernel::Row;
+  constexpr int kRows = Kernel::kRows, R = Kernel::R, kAtOnce = Kernel::kAtOnce;
+
+  extern __shared__ __align__(16) unsigned char shared[];
+  const int team = Kernel::kTeams > 1 ? threadIdx.x / At::kThreads : 0, thread = threadIdx.x % At::kThreads;
+  const int warp = thread >> 5, lane = thread & 31;
+  unsigned char* exchange = shared + team * Kernel::kTeamBytes;
+  unsigned char* staged = Kernel::kStaged ? exchange + 2 * At::kPlane : exchange;
+  unsigned char* staged_gate = staged + Row::kBytes;
+  unsigned char* tables = exchange + 2 * At::kPlane + Kernel::kStaged * Row::kBytes;
+  const Row row{staged, reinterpret_cast<Scale*>(tables + Kernel::kTableBytes), p.work.batch, p.length};
+  const bool pregated = p.pregate.data != nullptr, postgated = p.postgate.data != nullptr;
+  auto sync = [&] { barrier(team + 1, At::kThreads); };
+  auto fetch = [&](const Cursor& at) {
+    if (!at.done()) {
+      if (Kernel::kStaged >= 1) row.fetch(p.u, at.b, at.h, thread, staged);
+      if (Kernel::kStaged == 2 && pregated) row.fetch(p.pregate, at.b, at.h, thread, staged_gate);
+    }
+    copy_async_commit();
+  };
+
+  Cursor at(p.work, blockIdx.x, gridDim.x, team, Kernel::kTeams, kRows);
+  fetch(at);
+  const u32 zero = p.work.batch >> 31;
+  const Inner<R> inner(lane, warp, zero, tables);
+  const OuterTables<ROW, PAIRS> outer(lane, warp, zero, tables + Inner<R>::kTableBytes);
+  Tile held[Kernel::kHeld ? Kernel::kColumns : 2][R];
+  ChannelScale channel;
+  int channel_held = -1;
+
+  while (!at.done()) {
+    const int b = at.b, h = at.h;
+    const u32* spectrum = p.spectrum + static_cast<long long>(h) * At::M;
+    if (h != channel_held) {
+      channel = ChannelScale(p.factors, p.skip, h, Kernel::kSpectrumGain);
+      channel_held = h;
+      if constexpr (Kernel::kHeld) {
+        load_spectrum<R>(spectrum, warp * At::kColumnsPerWarp, lane, held);
+        channel.apply(held);
+      }
+    }
+
+    copy_async_wait();
+    if (Kernel::kStaged == 0) sync();  // the results of the row before have left the exchange
+    row.template prepare<Kernel::kStaged>(p.u, p.pregate, staged_gate, b, h, thread);
+    sync();
+    bool raw;
+    const RowScales<kRows> scale = row.row_scales(lane, raw);
+    row.outer(outer, inner.dft8, scale, raw, 3, warp, lane, exchange);
+    sync();
+    at.advance();
+    fetch(at);
+
+#pragma unroll
+    for (int i = 0; i < Kernel::kColumns; i += kAtOnce) {
+      const int pair = warp * At::kColumnsPerWarp + i / 2;
+      Tile x[kAtOnce][R];
+      load_columns<ROW>(exchange, pair, lane, x);
+      inner.forward(x);
+      if constexpr (Kernel::kHeld) {
+        multiply<R>(x, held);
+      } else {
+        Tile H[kAtOnce][R];
+        load_spectrum<R>(spectrum, pair, lane, H);
+        channel.apply(H);
+        multiply<R>(x, H);
+      }
+      inner.inverse(x);
+      store_columns<ROW>(exchange, pair, lane, x);
+    }
+
+    auto gate_chunk = [&](int r, int j) {
+      if (!postgated || b + r >= p.work.batch) return make_uint4(0, 0, 0, 0);
+      return Access::load(Access::row(p.postgate, b + r, h), 8 * (j * At::kThreads + thread), p.length);
+    };
+    uint4 gates[kRows][At::kChunksPerThread];
+    if constexpr (Kernel::kGateAhead)
+#pragma unroll
+      for (int r = 0; r < kRows; ++r)
+#pragma unroll
+        for (int j = 0; j < At::kChunksPerThread; ++j) gates[r][j] = gate_chunk(r, j);
+    sync();
+#pragma unroll
+    for (int i = 0; i < At::kUnitsPerWarp; ++i)
+      outer_inverse<ROW, PAIRS>(outer, inner.dft8, i, warp * At::kUnitsPerWarp + i, lane, exchange);
+    sync();
+
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) {
+      if (b + r >= p.work.batch) break;
+      std::uint16_t* y = Access::row(p.y, b + r, h);
+      const Finish<Type> finish(scale.exponent[r], channel.factor, postgated);
+#pragma unroll
+      for (int j = 0; j < At::kChunksPerThread; ++j) {
+        const int s = j * At::kThreads + thread;
+        const uint4 v = *reinterpret_cast<const uint4*>(exchange + r * At::kPlane + At::result(s));
+        const uint4 gate = Kernel::kGateAhead ? gates[r][j] : gate_chunk(r, j);
+        const u32 gate_words[4] = {gate.x, gate.y, gate.z, gate.w};
+        u32 words[4] = {v.x, v.y, v.z, v.w};
+        finish.apply(words, gate_words);
+        if (PAIRS && !scale.finite[r]) words[0] = words[1] = words[2] = words[3] = ~0u;  // NaN
+        Access::store(y, 8 * s, p.length, make_uint4(words[0], words[1], words[2], words[3]));
+      }
+    }
+  }
+}
+
+}  // namespace ffc::cuda

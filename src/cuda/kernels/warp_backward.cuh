@@ -1,0 +1,153 @@
+// Gradients for rows of up to 512 points, as in staged_backward.cuh: every warp for itself.
+#pragma once
+
+#include "cuda/kernels/warp_transform.cuh"
+
+namespace ffc::cuda {
+
+template <int ROW, bool PAIRS>
+struct WarpBackward {
+  static constexpr int kThreads = 128, kBlocks = 3, kSharedBytes = 0;
+  static constexpr float kSpectrumGain = static_cast<float>(spectrum_gain(kSizes[ROW]));
+};
+
+template <int ROW, bool PAIRS, class Type, class Access>
+__global__ void __launch_bounds__(WarpBackward<ROW, PAIRS>::kThreads, WarpBackward<ROW, PAIRS>::kBlocks)
+    warp_backward(const BackwardParameters p) {
+  using Transform = WarpTransform<ROW, PAIRS>;
+  constexpr int R = Transform::R, kRows = Transform::kRows;
+  constexpr int kSlots = R == 1 ? 2 : 1;  // the 64-point step takes tiles two by two
+  const int lane = threadIdx.x & 31, warps = blockDim.x / 32;
+  const bool pregated = p.pregate.data != nullptr, postgated = p.postgate.data != nullptr;
+  const bool want_dx = p.du.data || p.dpregate.data, want_c = p.dpostgate.data != nullptr,
+             want_sums = p.sums != nullptr;
+  const Transform transform(lane, p.work.batch >> 31);
+
+  // Rows first, .. of a tensor as halves with scales.
+  auto load = [&](const RowsView& rows, int b, int h, u32(&words)[R]) {
+    load_row<R, Access>(rows, b < p.work.batch, b, h, lane, p.length, words);
+  };
+  struct Samples {
+    u32 x[kSlots][kRows][R];
+    int stored[kSlots][kRows], exponent[kSlots][kRows];
+    bool finite[kSlots][kRows];
+  };
+  auto prepare = [&](const RowsView& rows, const RowsView& gate, bool gated, int b, int h, Samples& s) {
+#pragma unroll
+    for (int i = 0; i < kSlots; ++i) {
+      u32 magnitude[kRows];
+      float energy[kRows];
+#pragma unroll
+      for (int r = 0; r < kRows; ++r) {
+        u32 v[R], g[R];
+        load(rows, b + kRows * i + r, h, v);
+        if (gated) load(gate, b + kRows * i + r, h, g);
+        const Scale scale = to_halves<Type, PAIRS>(v, g, gated, s.x[i][r]);
+        magnitude[r] = scale.magnitude, energy[r] = static_cast<float>(scale.energy), s.stored[i][r] = scale.stored;
+      }
+      const RowScales<kRows> scale(magnitude, energy, Type::kIsHalf && !gated);
+#pragma unroll
+      for (int r = 0; r < kRows; ++r) {
+        s.exponent[i][r] = scale.exponent[r] + Transform::kHeadroom, s.finite[i][r] = scale.finite[r];
+        const u32 down = half_power_of_two(s.stored[i][r] - s.exponent[i][r]) * 0x10001u;
+#pragma unroll
+        for (int n3 = 0; n3 < R; ++n3) s.x[i][r][n3] = PAIRS && !scale.finite[r] ? 0 : mul(s.x[i][r][n3], down);
+      }
+    }
+  };
+  auto forward = [&](const Samples& s, const int (&mask)[kSlots], Tile(&z)[kSlots][R]) {
+#pragma unroll
+    for (int i = 0; i < kSlots; ++i) {
+      u32 x[kRows][R];
+#pragma unroll
+      for (int r = 0; r < kRows; ++r)
+#pragma unroll
+        for (int n3 = 0; n3 < R; ++n3) x[r][n3] = PAIRS && !(mask[i] >> r & 1) ? 0 : s.x[i][r][n3];
+      transform.forward(x, z[i]);
+    }
+    transform.forward_64(z);
+  };
+
+  const long long items = static_cast<long long>(p.work.channels) * p.work.splits;
+  const int workers = gridDim.x * warps;
+  for (long long item = blockIdx.x * warps + threadIdx.x / 32; item < items; item += workers) {
+    const int h = static_cast<int>(item / p.work.splits), split = static_cast<int>(item % p.work.splits);
+    ChannelScale channel(p.factors, p.skip, h, WarpBackward<ROW, PAIRS>::kSpectrumGain);
+    Tile H[1][R];
+    load_spectrum<R>(p.spectrum + static_cast<long long>(h) * Transform::M, lane, H[0]);
+    channel.apply(H);
+    float4 sums[R];
+#pragma unroll
+    for (int k3 = 0; k3 < R; ++k3) sums[k3] = make_float4(0, 0, 0, 0);
+
+    for (int b = split * kSlots * kRows; b < p.work.batch; b += p.work.splits * kSlots * kRows) {
+      Samples sx, sg;
+      prepare(p.u, p.pregate, pregated, b, h, sx);
+      prepare(p.dy, p.postgate, postgated, b, h, sg);
+
+      // The sums of a pair have one scale, so its rows go together only if theirs agree.
+      int parts = 1;
+      if constexpr (PAIRS)
+#pragma unroll
+        for (int i = 0; i < kSlots; ++i)
+          if (sx.exponent[i][0] + sg.exponent[i][0] != sx.exponent[i][1] + sg.exponent[i][1]) parts = 2;
+      for (int part = 0; part < parts; ++part) {
+        int mask[kSlots];
+#pragma unroll
+        for (int i = 0; i < kSlots; ++i) mask[i] = parts == 1 ? 3 : 1 << part;
+        Tile x[kSlots][R], g[kSlots][R];
+        forward(sx, mask, x);
+        forward(sg, mask, g);
+#pragma unroll
+        for (int i = 0; i < kSlots; ++i) {
+          const int row = PAIRS && mask[i] == 2 ? 1 : 0;
+          float product = power_of_two(sx.exponent[i][row]) * power_of_two(sg.exponent[i][row]);
+#pragma unroll
+          for (int r = 0; r < kRows; ++r)
+            if ((mask[i] >> r & 1) && !(sx.finite[i][r] && sg.finite[i][r])) product = __int_as_float(0x7fffffff);
+#pragma unroll
+          for (int k3 = 0; k3 < R; ++k3) {
+            if (want_sums) accumulate(sums[k3], g[i][k3], x[i][k3], product);
+            x[i][k3] = times(x[i][k3], {H[0][k3].re, H[0][k3].im});
+            g[i][k3] = times_conjugate(g[i][k3], {H[0][k3].re, H[0][k3].im});
+          }
+
+          // result times gate, where gate is null 1, to rows; null rows: not wanted.
+          u32 y[kRows][R];
+          auto write = [&](const RowsView& rows, const RowsView& gate, const Samples& s) {
+            if (rows.data == nullptr) return;
+#pragma unroll
+            for (int r = 0; r < kRows; ++r) {
+              const int at = b + kRows * i + r;
+              if (at >= p.work.batch || !(mask[i] >> r & 1)) continue;
+              u32 words[R], factors[R];
+#pragma unroll
+              for (int n3 = 0; n3 < R; ++n3) words[n3] = y[r][n3], factors[n3] = 0;
+              if (gate.data) load(gate, at, h, factors);
+              Finish<Type>(s.exponent[i][r], channel.factor, gate.data != nullptr).apply(words, factors);
+#pragma unroll
+              for (int n3 = 0; n3 < R; ++n3)
+                if (PAIRS && !s.finite[i][r]) words[n3] = ~0u;  // NaN
+              store_row<R, Access>(rows, at, h, lane, p.length, words);
+            }
+          };
+          if (want_dx) {
+            transform.inverse(g[i], y);
+            write(p.du, p.pregate, sg);
+            write(p.dpregate, p.u, sg);
+          }
+          if (want_c) {
+            transform.inverse(x[i], y);
+            write(p.dpostgate, p.dy, sx);
+          }
+        }
+      }
+    }
+    if (!want_sums) continue;
+    float4* to = p.sums + (static_cast<long long>(split) * p.work.channels + h) * (Transform::M / 2) + lane;
+#pragma unroll
+    for (int k3 = 0; k3 < R; ++k3) to[32 * k3] = sums[k3];
+  }
+}
+
+}  // namespace ffc::cuda

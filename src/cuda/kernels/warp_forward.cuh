@@ -1,0 +1,99 @@
+// y = postgate * (conv(pregate * u, k) + skip pregate * u) for rows of up to 512 points: every warp for itself.
+#pragma once
+
+#include "cuda/kernels/warp_transform.cuh"
+
+namespace ffc::cuda {
+
+template <int ROW, bool PAIRS>
+struct WarpForward {
+  static constexpr int kThreads = 256, kBlocks = 2, kSharedBytes = 0;
+  static constexpr float kSpectrumGain = static_cast<float>(spectrum_gain(kSizes[ROW]));
+};
+
+template <int ROW, bool PAIRS, class Type, class Access>
+__global__ void __launch_bounds__(WarpForward<ROW, PAIRS>::kThreads, WarpForward<ROW, PAIRS>::kBlocks)
+    warp_forward(const ForwardParameters p) {
+  using Transform = WarpTransform<ROW, PAIRS>;
+  constexpr int R = Transform::R, kRows = Transform::kRows, kSlots = Transform::kSlots;
+  const int lane = threadIdx.x & 31, warps = blockDim.x / 32;
+  const bool pregated = p.pregate.data != nullptr, postgated = p.postgate.data != nullptr;
+
+  Cursor at(p.work, blockIdx.x * warps + threadIdx.x / 32, gridDim.x * warps, 0, 1, kSlots * kRows);
+  const Transform transform(lane, p.work.batch >> 31);
+  Tile H[1][R];
+  ChannelScale channel;
+  int channel_held = -1;
+  u32 next[kSlots][kRows][R], next_gate[kSlots][kRows][R];
+  auto fetch = [&] {
+    if (at.done()) return;
+#pragma unroll
+    for (int i = 0; i < kSlots; ++i)
+#pragma unroll
+      for (int r = 0; r < kRows; ++r) {
+        const int b = at.b + kRows * i + r;
+        load_row<R, Access>(p.u, b < p.work.batch, b, at.h, lane, p.length, next[i][r]);
+        if (pregated) load_row<R, Access>(p.pregate, b < p.work.batch, b, at.h, lane, p.length, next_gate[i][r]);
+      }
+  };
+  fetch();
+
+  while (!at.done()) {
+    const int first = at.b, h = at.h;
+    if (h != channel_held) {
+      channel = ChannelScale(p.factors, p.skip, h, WarpForward<ROW, PAIRS>::kSpectrumGain);
+      channel_held = h;
+      load_spectrum<R>(p.spectrum + static_cast<long long>(h) * Transform::M, lane, H[0]);
+      channel.apply(H);
+    }
+
+    Tile z[kSlots][R];
+    int exponents[kSlots][kRows];
+    bool finite[kSlots][kRows];
+#pragma unroll
+    for (int i = 0; i < kSlots; ++i) {
+      u32 x[kRows][R], magnitude[kRows];
+      float energy[kRows];
+      int stored[kRows];
+#pragma unroll
+      for (int r = 0; r < kRows; ++r) {
+        const Scale scale = to_halves<Type, PAIRS>(next[i][r], next_gate[i][r], pregated, x[r]);
+        magnitude[r] = scale.magnitude, stored[r] = scale.stored, energy[r] = static_cast<float>(scale.energy);
+      }
+      const RowScales<kRows> scale(magnitude, energy, Type::kIsHalf && !pregated);
+#pragma unroll
+      for (int r = 0; r < kRows; ++r) {
+        exponents[i][r] = scale.exponent[r] + Transform::kHeadroom, finite[i][r] = scale.finite[r];
+        const u32 factor = half_power_of_two(stored[r] - exponents[i][r]) * 0x10001u;
+#pragma unroll
+        for (int n3 = 0; n3 < R; ++n3) x[r][n3] = PAIRS && !scale.finite[r] ? 0 : mul(x[r][n3], factor);
+      }
+      transform.forward(x, z[i]);
+    }
+    at.advance();
+    fetch();
+
+    transform.forward_64(z);
+#pragma unroll
+    for (int i = 0; i < kSlots; ++i) {
+#pragma unroll
+      for (int k3 = 0; k3 < R; ++k3) z[i][k3] = times(z[i][k3], {H[0][k3].re, H[0][k3].im});
+      u32 y[kRows][R];
+      transform.inverse(z[i], y);
+#pragma unroll
+      for (int r = 0; r < kRows; ++r) {
+        const int b = first + kRows * i + r;
+        if (b >= p.work.batch) continue;
+        u32 gate[R];
+        if (postgated) load_row<R, Access>(p.postgate, true, b, h, lane, p.length, gate);
+        Finish<Type>(exponents[i][r], channel.factor, postgated).apply(y[r], gate);
+#pragma unroll
+        for (int n3 = 0; n3 < R; ++n3)
+          if (PAIRS && !finite[i][r]) y[r][n3] = ~0u;  // NaN
+        store_row<R, Access>(p.y, b, h, lane, p.length, y[r]);
+      }
+    }
+  }
+}
+
+}  // namespace ffc::cuda

@@ -1,0 +1,106 @@
+// Transforms of 64 to 512 points, M = 64 R: a row lies in one warp's registers from load to store, no shared memory.
+//
+//   n = 64 n3 + 8 n4 + n5,  k = k3 + R k4 + 8 R k5,  s the shift
+//   x[n3] exp(2 pi i n3 s / R),  n3 -> k3 between registers,  times exp(-2 pi i (8 n4 + n5)(k3 - s) / M),  64 points
+//
+// A tile n3 is 64 neighbouring samples: lane i holds 2 i and 2 i + 1. In pairs the imaginary parts are a second row.
+#pragma once
+
+#include "cuda/kernels/arguments.cuh"
+#include "cuda/tile/inner.cuh"
+
+namespace ffc::cuda {
+
+template <int ROW, bool PAIRS>
+struct WarpTransform {
+  static constexpr int R = kSizes[ROW].radix, M = kSizes[ROW].points;
+  static constexpr int kRows = PAIRS ? 2 : 1;
+  static constexpr int kSlots = 8 / R;  // transforms that a warp has in hand
+  static constexpr int kQuarters = PAIRS ? 0 : 1;
+  static constexpr int kHeadroom = R == 1 ? 0 : R == 8 ? 2 : 1;  // samples are scaled down by 2^this: about sqrt(R)
+  static_assert(kSizes[ROW].outer == 1, "longer rows need an exchange");
+
+  Inner<1> inner;
+  Phases forward_[R], inverse_[R];
+  Phases shift[R];  // exp(-2 pi i n3 s / R), twice
+
+  __device__ __forceinline__ WarpTransform(int lane, u32 zero) : inner(lane, 0, zero, nullptr) {
+    const int g = lane >> 2, t = lane & 3;
+#pragma unroll
+    for (int i = 0; i < R; ++i) {
+      const int k = 4 * i - kQuarters;
+      forward_[i] = phases((16 * t + g) * k, (16 * t + 8 + g) * k, 4 * M);        // rows n5, columns n4
+      inverse_[i] = phases((8 * g + 2 * t) * k, (8 * g + 2 * t + 1) * k, 4 * M);  // rows n4, columns n5
+      shift[i] = phases(i * kQuarters, i * kQuarters, 4 * R);
+    }
+  }
+
+  /// Samples as loaded, tile n3 of two real rows (or one): rows n4, columns n5. Spectrum: tiles k3, rows k4, columns
+  /// k5.
+  __device__ __forceinline__ void forward(const u32 (&x)[kRows][R], Tile (&z)[R]) const {
+#pragma unroll
+    for (int n3 = 0; n3 < R; ++n3) {
+      const u32 real = transpose_8x8(x[0][n3]);
+      if constexpr (PAIRS)
+        z[n3] = {real, transpose_8x8(x[1][n3])};
+      else
+        z[n3] = n3 == 0 ? Tile{real, 0u} : Tile{mul(real, shift[n3].c), mul(real, negated(shift[n3].s))};
+    }
+    dft_registers<false>(z);
+#pragma unroll
+    for (int k3 = 0; k3 < R; ++k3)
+      if (!(PAIRS && k3 == 0)) z[k3] = times(z[k3], forward_[k3]);
+  }
+
+  /// The samples: real parts, and in pairs imaginary parts.
+  __device__ __forceinline__ void inverse(Tile (&z)[R], u32 (&x)[kRows][R]) const {
+#pragma unroll
+    for (int k3 = 0; k3 < R; ++k3) {
+      z[k3] = inner.inverse_64(z[k3]);
+      if (!(PAIRS && k3 == 0)) z[k3] = times_conjugate(z[k3], inverse_[k3]);
+    }
+    dft_registers<true>(z);
+#pragma unroll
+    for (int n3 = 0; n3 < R; ++n3) {
+      if constexpr (PAIRS)
+        x[0][n3] = z[n3].re, x[1][n3] = z[n3].im;
+      else
+        x[0][n3] = n3 == 0 ? z[n3].re : difference(z[n3].re, shift[n3].c, z[n3].im, shift[n3].s);
+    }
+  }
+
+  /// The 64-point steps of all the tiles in hand, two by two.
+  template <int SLOTS>
+  __device__ __forceinline__ void forward_64(Tile (&z)[SLOTS][R]) const {
+#pragma unroll
+    for (int i = 0; i < SLOTS * R; i += 2) inner.forward_64(z[i / R][i % R], z[(i + 1) / R][(i + 1) % R]);
+  }
+};
+
+/// The spectrum of a channel, tiles k3: stored as [k3][lane] x (re, im).
+template <int R>
+__device__ __forceinline__ void load_spectrum(const u32* spectrum, int lane, Tile (&h)[R]) {
+#pragma unroll
+  for (int k3 = 0; k3 < R; ++k3) {
+    const uint2 v = __ldg(reinterpret_cast<const uint2*>(spectrum) + k3 * 32 + lane);
+    h[k3] = {v.x, v.y};
+  }
+}
+
+/// R words of a row: samples 64 n3 + 2 lane, .. + 1.
+template <int R, class Access>
+__device__ __forceinline__ void load_row(const RowsView& rows, bool present, int b, int h, int lane, int length,
+                                         u32 (&words)[R]) {
+  const std::uint16_t* row = Access::row(rows, b, h);
+#pragma unroll
+  for (int n3 = 0; n3 < R; ++n3) words[n3] = Access::load_2(row, 64 * n3 + 2 * lane, present ? length : 0);
+}
+template <int R, class Access>
+__device__ __forceinline__ void store_row(const RowsView& rows, int b, int h, int lane, int length,
+                                          const u32 (&words)[R]) {
+  std::uint16_t* row = Access::row(rows, b, h);
+#pragma unroll
+  for (int n3 = 0; n3 < R; ++n3) Access::store_2(row, 64 * n3 + 2 * lane, length, words[n3]);
+}
+
+}  // namespace ffc::cuda

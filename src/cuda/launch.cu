@@ -1,0 +1,186 @@
+// The one place where kernels are launched: arguments as the kernels take them, shared memory, grid.
+#include <cuda_runtime.h>
+
+#include <string>
+#include <utility>
+
+#include "cuda/instances.h"
+#include "cuda/kernels/arguments.cuh"
+#include "cuda/kernels/filter_gradient.cuh"
+#include "cuda/kernels/filter_spectrum.cuh"
+#include "cuda/launch.h"
+
+namespace ffc::cuda {
+namespace {
+
+template <int... ROWS>
+const RowKernels& kernels_of(int row, std::integer_sequence<int, ROWS...>) {
+  using Get = const RowKernels& (*)();
+  static constexpr Get kRows[] = {&row_kernels<ROWS>...};
+  return kRows[row]();
+}
+const RowKernels& kernels_of(int row) { return kernels_of(row, std::make_integer_sequence<int, kSizeCount>()); }
+
+const Kernel& kernel_of(const Variant& v, Pass pass, bool aligned) {
+  const RowKernels& row = kernels_of(v.row);
+  return (pass == Pass::forward ? row.forward : row.backward)[v.pairs][v.dtype == DType::bf16][!aligned];
+}
+
+// More than 48 KiB of shared memory must be asked for, on every device once.
+cudaError_t allow_shared(const Kernel& kernel) {
+  if (kernel.shared_bytes <= 48 * 1024) return cudaSuccess;
+  const cudaError_t e =
+      cudaFuncSetAttribute(kernel.function, cudaFuncAttributeMaxDynamicSharedMemorySize, kernel.shared_bytes);
+  if (e != cudaSuccess) cudaGetLastError();
+  return e;
+}
+
+int launch(const Kernel& kernel, int blocks, const void* parameters, void* stream) {
+  if (kernel.function == nullptr) return cudaErrorInvalidDeviceFunction;
+  if (const cudaError_t e = allow_shared(kernel)) return e;
+  void* arguments[] = {const_cast<void*>(parameters)};
+  const cudaError_t e = cudaLaunchKernel(kernel.function, dim3(blocks), dim3(kernel.threads), arguments,
+                                         kernel.shared_bytes, static_cast<cudaStream_t>(stream));
+  if (e != cudaSuccess) cudaGetLastError();  // reported here; the next call starts clean
+  return e;
+}
+
+template <class RowsType>
+RowsView view(const RowsType& rows) {
+  return {const_cast<std::uint16_t*>(static_cast<const std::uint16_t*>(rows.data)), rows.batch_stride,
+          rows.channel_stride, static_cast<int>(rows.batch_stride / 8), static_cast<int>(rows.channel_stride / 8)};
+}
+
+/// Whether all rows can be read and written 16 bytes at a time.
+template <class Job, class... RowsTypes>
+bool aligned(const Job& job, const RowsTypes&... all) {
+  constexpr std::int64_t kLargest = std::int64_t{8} << 30;  // in chunks the strides are ints
+  auto fits = [](std::int64_t stride) { return stride % 8 == 0 && stride <= kLargest && stride >= -kLargest; };
+  auto regular = [&](const auto& rows) {
+    // The stride of an axis of one element is never used.
+    return rows.data == nullptr ||
+           (reinterpret_cast<std::uintptr_t>(rows.data) % 16 == 0 && (job.batch == 1 || fits(rows.batch_stride)) &&
+            (job.channels == 1 || fits(rows.channel_stride)));
+  };
+  return job.length % 8 == 0 && (regular(all) && ...);
+}
+
+template <class TapsType>
+TapsView view(const TapsType& taps, DType type) {
+  return {const_cast<void*>(static_cast<const void*>(taps.data)), taps.channel_stride, static_cast<int>(type)};
+}
+FoldView view(const Fold& f, bool pairs) {
+  // A whole circle: taps stand where they are, and N + negative_hi + 1 is their number.
+  const std::int64_t positive = pairs ? f.base + f.negative_hi + 1 : f.positive;
+  return {positive, f.negative_lo, f.negative_hi, f.base, f.sign, f.from_reverse};
+}
+
+}  // namespace
+
+int launch_spectrum(const SpectrumJob& job, void* stream) {
+  const SpectrumParameters p{view(job.k, job.filter_dtype),          view(job.k_rev, job.filter_dtype),
+                             view(job.fold, job.variant.pairs),      job.variant.pairs,
+                             static_cast<u32*>(job.spectrum.values), job.spectrum.factors};
+  return launch(kernels_of(job.variant.row).spectrum, static_cast<int>(job.channels), &p, stream);
+}
+
+int launch_forward(const ForwardJob& job, void* stream) {
+  const ForwardParameters p{view(job.u),
+                            view(job.pregate),
+                            view(job.postgate),
+                            view(job.y),
+                            static_cast<const u32*>(job.spectrum.values),
+                            job.spectrum.factors,
+                            job.skip,
+                            {static_cast<int>(job.batch), static_cast<int>(job.channels), job.grid.splits},
+                            static_cast<int>(job.length)};
+  const bool all = aligned(job, job.u, job.pregate, job.postgate, job.y);
+  return launch(kernel_of(job.variant, Pass::forward, all), job.grid.blocks, &p, stream);
+}
+
+int launch_backward(const BackwardJob& job, void* stream) {
+  const BackwardParameters p{view(job.dy),
+                             view(job.u),
+                             view(job.pregate),
+                             view(job.postgate),
+                             view(job.du),
+                             view(job.dpregate),
+                             view(job.dpostgate),
+                             static_cast<const u32*>(job.spectrum.values),
+                             job.spectrum.factors,
+                             job.skip,
+                             reinterpret_cast<float4*>(job.sums),
+                             {static_cast<int>(job.batch), static_cast<int>(job.channels), job.grid.splits},
+                             static_cast<int>(job.length)};
+  const bool all = aligned(job, job.dy, job.u, job.pregate, job.postgate, job.du, job.dpregate, job.dpostgate);
+  return launch(kernel_of(job.variant, Pass::backward, all), job.grid.blocks, &p, stream);
+}
+
+int launch_filter_gradient(const FilterGradientJob& job, void* stream) {
+  const GradientParameters p{reinterpret_cast<const float2*>(job.sums),
+                             job.splits,
+                             static_cast<int>(job.channels),
+                             view(job.dk, job.filter_dtype),
+                             view(job.dk_rev, job.filter_dtype),
+                             view(job.fold, job.variant.pairs),
+                             job.filter,
+                             job.filter_reverse,
+                             job.variant.pairs,
+                             job.dskip};
+  return launch(kernels_of(job.variant.row).gradient, static_cast<int>(job.channels), &p, stream);
+}
+
+// "cudaErrorName: what it means", for the current call of this thread.
+const char* error_text(int error) {
+  thread_local std::string text;
+  const cudaError_t e = static_cast<cudaError_t>(error);
+  text = std::string(cudaGetErrorName(e)) + ": " + cudaGetErrorString(e);
+  return text.c_str();
+}
+
+int blocks_per_multiprocessor(const Variant& variant, Pass pass) {
+  const Kernel& kernel = kernel_of(variant, pass, true);
+  if (kernel.function == nullptr || allow_shared(kernel) != cudaSuccess) return 0;
+  int blocks = 0;
+  const cudaError_t e =
+      cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel.function, kernel.threads, kernel.shared_bytes);
+  cudaGetLastError();
+  return e == cudaSuccess ? blocks : 0;
+}
+
+int rows_per_block(const Variant& variant, Pass pass) {
+  const Kernel& kernel = kernel_of(variant, pass, true);
+  return kernel.rows * kernel.teams;
+}
+
+const char* kernel_name(const Variant& variant, Pass pass) { return kernel_of(variant, pass, true).name; }
+
+DeviceFacts query_device(int index) {
+  DeviceFacts facts;
+  cudaDriverGetVersion(&facts.driver);
+  facts.error = cudaGetDeviceCount(&facts.devices);
+  if (facts.error == 0 && index >= 0 && index < facts.devices) {
+    auto get = [&](cudaDeviceAttr attribute) {
+      int value = 0;
+      if (const cudaError_t e = cudaDeviceGetAttribute(&value, attribute, index)) facts.error = e;
+      return value;
+    };
+    facts.major = get(cudaDevAttrComputeCapabilityMajor), facts.minor = get(cudaDevAttrComputeCapabilityMinor);
+    facts.multiprocessors = get(cudaDevAttrMultiProcessorCount);
+    facts.shared_bytes = get(cudaDevAttrMaxSharedMemoryPerBlockOptin);
+  }
+  cudaGetLastError();
+  return facts;
+}
+
+DeviceScope::DeviceScope(int index) {
+  error_ = cudaGetDevice(&before_);
+  if (error_ == 0 && before_ != index) error_ = cudaSetDevice(index);
+  if (error_) cudaGetLastError();
+}
+DeviceScope::~DeviceScope() {
+  int now = before_;
+  if (before_ >= 0 && cudaGetDevice(&now) == cudaSuccess && now != before_) cudaSetDevice(before_);
+}
+
+}  // namespace ffc::cuda

@@ -1,0 +1,55 @@
+// One function an instruction; nothing else in the engine contains assembly. All run on sm_80 and later.
+#pragma once
+
+#include <cstdint>
+
+namespace ffc::cuda {
+
+using u32 = std::uint32_t;
+
+__device__ __forceinline__ u32 shared_address(const void* p) { return static_cast<u32>(__cvta_generic_to_shared(p)); }
+
+/// D[16, 8] = A[16, 16] B[16, 8], half in, half out, each sum rounded once. Lane 4g + t holds of A (g, 2t..), (g + 8,
+/// 2t..), (g, 2t + 8..), (g + 8, 2t + 8..); of B (2t.., g), (2t + 8.., g); of D (g, 2t..), (g + 8, 2t..).
+__device__ __forceinline__ void mma_16x8x16(u32& d0, u32& d1, u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
+  asm("{.reg .b32 z; mov.b32 z, 0; mma.sync.aligned.m16n8k16.row.col.f16.f16.f16.f16 "
+      "{%0,%1},{%2,%3,%4,%5},{%6,%7},{z,z};}"
+      : "=r"(d0), "=r"(d1)
+      : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+}
+
+/// D[16, 8] = A[16, 8] B[8, 8].
+__device__ __forceinline__ void mma_16x8x8(u32& d0, u32& d1, u32 a0, u32 a1, u32 b0) {
+  asm("{.reg .b32 z; mov.b32 z, 0; mma.sync.aligned.m16n8k8.row.col.f16.f16.f16.f16 {%0,%1},{%2,%3},{%4},{z,z};}"
+      : "=r"(d0), "=r"(d1)
+      : "r"(a0), "r"(a1), "r"(b0));
+}
+
+/// Four 8 x 8 matrices of halves, transposed: lane i gives the address of row i % 8 of matrix i / 8.
+__device__ __forceinline__ void load_matrices_transposed(u32 (&m)[4], u32 address) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3},[%4];"
+               : "=r"(m[0]), "=r"(m[1]), "=r"(m[2]), "=r"(m[3])
+               : "r"(address)
+               : "memory");
+}
+
+/// An 8 x 8 matrix of halves, transposed within the warp.
+__device__ __forceinline__ u32 transpose_8x8(u32 m) {
+  u32 r;
+  asm("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(r) : "r"(m));
+  return r;
+}
+
+/// 16 bytes to shared memory, asynchronously: the first `bytes` from device memory, then zeros.
+__device__ __forceinline__ void copy_async(u32 to, const void* from, int bytes) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
+}
+__device__ __forceinline__ void copy_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+__device__ __forceinline__ void copy_async_wait() { asm volatile("cp.async.wait_group 0;" ::: "memory"); }
+
+/// The barrier `id` (1 to 15) of `threads` threads.
+__device__ __forceinline__ void barrier(int id, int threads) {
+  asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+
+}  // namespace ffc::cuda

@@ -1,0 +1,82 @@
+// The inner transform of R * 64 points in one warp's registers, m = 64 n3 + 8 n4 + n5, kappa = k3 + R k4 + 8 R k5:
+//
+//   forward   x[n3] tiles, rows n5, columns n4:   n3 -> k3 between registers, times exp(-2 pi i k3 (8 n4 + n5) / 64R),
+//             n4 -> k4, times exp(-2 pi i n5 k4 / 64), n5 -> k5.     Out: tiles k3, rows k4, columns k5.
+//   inverse   the conjugates in reverse order.                       Out: tiles n3, rows n4, columns n5.
+#pragma once
+
+#include "cuda/tile/radix.cuh"
+#include "cuda/tile/stage.cuh"
+
+namespace ffc::cuda {
+
+/// SHARED: the turns lie in shared memory.
+template <int R, bool SHARED = (R == 8)>
+struct Inner {
+  static constexpr int kTurned = R > 1 ? R - 1 : 1;
+  using Table = LaneTable<kTurned, SHARED && R != 1>;
+  static constexpr int kTableBytes = 2 * Table::kBytes;
+
+  Dft8 dft8;
+  Phases between;       // exp(-2 pi i n5 k4 / 64): symmetric
+  Table turns_forward;  // exp(-2 pi i k3 (8 n4 + n5) / 64R), k3 from 1: rows n5, columns n4
+  Table turns_inverse;  // the same: rows n4, columns n5
+
+  /// `memory`: kTableBytes of shared memory.
+  __device__ __forceinline__ Inner(int lane, int warp, u32 zero, unsigned char* memory)
+      : dft8(lane, zero), turns_forward(lane, memory), turns_inverse(lane, memory + Table::kBytes) {
+    const int g = lane >> 2, t = lane & 3;
+    between = phases(g * 2 * t, g * (2 * t + 1), 64);
+#pragma unroll
+    for (int k3 = 1; k3 < R; ++k3) {
+      turns_forward.set(k3 - 1, phases(k3 * (16 * t + g), k3 * (16 * t + 8 + g), 64 * R), warp == 0);
+      turns_inverse.set(k3 - 1, phases(k3 * (8 * g + 2 * t), k3 * (8 * g + 2 * t + 1), 64 * R), warp == 0);
+    }
+  }
+
+  __device__ __forceinline__ void turn_forward(Tile (&x)[R]) const {
+#pragma unroll
+    for (int k3 = 1; k3 < R; ++k3) x[k3] = times(x[k3], turns_forward.get(k3 - 1));
+  }
+  __device__ __forceinline__ void turn_inverse(Tile (&x)[R]) const {
+#pragma unroll
+    for (int k3 = 1; k3 < R; ++k3) x[k3] = times_conjugate(x[k3], turns_inverse.get(k3 - 1));
+  }
+
+  /// 64 points of two tiles.
+  __device__ __forceinline__ void forward_64(Tile& x, Tile& y) const {
+    x = times(sum_columns(dft8.forward, x), between);
+    y = times(sum_columns(dft8.forward, y), between);
+    sum_columns_in_place(dft8, x, y);
+  }
+  __device__ __forceinline__ Tile inverse_64(Tile x) const {
+    x = times_conjugate(sum_columns(dft8.inverse, x), between);
+    return sum_columns(dft8.inverse, x);
+  }
+
+  /// Transforms side by side, two or more.
+  template <int COUNT>
+  __device__ __forceinline__ void forward(Tile (&x)[COUNT][R]) const {
+#pragma unroll
+    for (int i = 0; i < COUNT; ++i) {
+      dft_registers<false>(x[i]);
+      turn_forward(x[i]);
+    }
+#pragma unroll
+    for (int i = 0; i < COUNT; i += 2)
+#pragma unroll
+      for (int k3 = 0; k3 < R; ++k3) forward_64(x[i][k3], x[i + 1][k3]);
+  }
+  template <int COUNT>
+  __device__ __forceinline__ void inverse(Tile (&x)[COUNT][R]) const {
+#pragma unroll
+    for (int i = 0; i < COUNT; ++i) {
+#pragma unroll
+      for (int k3 = 0; k3 < R; ++k3) x[i][k3] = inverse_64(x[i][k3]);
+      turn_inverse(x[i]);
+      dft_registers<true>(x[i]);
+    }
+  }
+};
+
+}  // namespace ffc::cuda

@@ -1,0 +1,63 @@
+// Transforms of 2, 4 and 8 points between registers: the digit is the index of the tile, every lane for itself.
+#pragma once
+
+#include "cuda/tile/tile.cuh"
+
+namespace ffc::cuda {
+
+/// z times -i (forward) or i (inverse).
+template <bool INVERSE>
+__device__ __forceinline__ Tile quarter_turn(Tile z) {
+  return INVERSE ? Tile{negated(z.im), z.re} : Tile{z.im, negated(z.re)};
+}
+
+/// z times exp(-+ 2 pi i / 8).
+template <bool INVERSE>
+__device__ __forceinline__ Tile eighth_turn(Tile z) {
+  const u32 half_root = 0x39a839a8u;  // sqrt(1/2), twice
+  const u32 sum = mul(add(z.re, z.im), half_root);
+  return INVERSE ? Tile{mul(sub(z.re, z.im), half_root), sum} : Tile{sum, mul(sub(z.im, z.re), half_root)};
+}
+
+template <bool INVERSE>
+__device__ __forceinline__ void dft2(Tile& a, Tile& b) {
+  const Tile s = add(a, b);
+  b = sub(a, b), a = s;
+}
+
+/// Natural order in and out.
+template <bool INVERSE>
+__device__ __forceinline__ void dft4(Tile& a, Tile& b, Tile& c, Tile& d) {
+  dft2<INVERSE>(a, c);
+  dft2<INVERSE>(b, d);
+  d = quarter_turn<INVERSE>(d);
+  dft2<INVERSE>(a, b);  // outputs 0, 2
+  dft2<INVERSE>(c, d);  // outputs 1, 3
+  const Tile second = b;
+  b = c, c = second;
+}
+
+template <bool INVERSE>
+__device__ __forceinline__ void dft8(Tile (&x)[8]) {
+#pragma unroll
+  for (int i = 0; i < 4; ++i) dft2<INVERSE>(x[i], x[i + 4]);
+  x[5] = eighth_turn<INVERSE>(x[5]);
+  x[6] = quarter_turn<INVERSE>(x[6]);
+  x[7] = quarter_turn<INVERSE>(eighth_turn<INVERSE>(x[7]));
+  dft4<INVERSE>(x[0], x[1], x[2], x[3]);  // outputs 0, 2, 4, 6
+  dft4<INVERSE>(x[4], x[5], x[6], x[7]);  // outputs 1, 3, 5, 7
+  const Tile y[8] = {x[0], x[4], x[1], x[5], x[2], x[6], x[3], x[7]};
+#pragma unroll
+  for (int i = 0; i < 8; ++i) x[i] = y[i];
+}
+
+/// X[k] = sum_n x[n] exp(-+ 2 pi i n k / R), unscaled.
+template <bool INVERSE, int R>
+__device__ __forceinline__ void dft_registers(Tile (&x)[R]) {
+  static_assert(R == 1 || R == 2 || R == 4 || R == 8, "a radix between registers is 1, 2, 4 or 8");
+  if constexpr (R == 2) dft2<INVERSE>(x[0], x[1]);
+  if constexpr (R == 4) dft4<INVERSE>(x[0], x[1], x[2], x[3]);
+  if constexpr (R == 8) dft8<INVERSE>(x);
+}
+
+}  // namespace ffc::cuda

@@ -1,0 +1,89 @@
+// An 8 x 8 tile of complex halves, two registers a lane: lane 4g + t holds (row g, columns 2t and 2t + 1), real parts
+// in one register and imaginary parts in the other. Elementwise arithmetic on tiles, and unit complex numbers to go
+// with it.
+#pragma once
+
+#include <cuda_fp16.h>
+
+#include "cuda/ptx/ptx.cuh"
+
+namespace ffc::cuda {
+
+struct Tile {
+  u32 re, im;
+};
+
+/// Two complex constants a lane, c + i s, beside a tile's two columns.
+struct Phases {
+  u32 c, s;
+};
+
+__device__ __forceinline__ __half2 as_half2(u32 a) { return *reinterpret_cast<__half2*>(&a); }
+__device__ __forceinline__ u32 as_bits(__half2 a) { return *reinterpret_cast<u32*>(&a); }
+__device__ __forceinline__ u32 pack(float a, float b) { return as_bits(__floats2half2_rn(a, b)); }
+__device__ __forceinline__ u32 pack_low(u32 a, u32 b) { return __byte_perm(a, b, 0x5410); }
+__device__ __forceinline__ u32 pack_high(u32 a, u32 b) { return __byte_perm(a, b, 0x7632); }
+__device__ __forceinline__ u32 negated(u32 a) { return a ^ 0x80008000u; }
+
+__device__ __forceinline__ u32 add(u32 a, u32 b) { return as_bits(__hadd2(as_half2(a), as_half2(b))); }
+__device__ __forceinline__ u32 sub(u32 a, u32 b) { return as_bits(__hsub2(as_half2(a), as_half2(b))); }
+__device__ __forceinline__ u32 mul(u32 a, u32 b) { return as_bits(__hmul2(as_half2(a), as_half2(b))); }
+__device__ __forceinline__ u32 fma(u32 a, u32 b, u32 c) {
+  return as_bits(__hfma2(as_half2(a), as_half2(b), as_half2(c)));
+}
+
+/// a b - c d and a b + c d: a product rounded, then one rounding more.
+__device__ __forceinline__ u32 difference(u32 a, u32 b, u32 c, u32 d) {
+  return as_bits(__hfma2(as_half2(a), as_half2(b), __hneg2(__hmul2(as_half2(c), as_half2(d)))));
+}
+__device__ __forceinline__ u32 sum(u32 a, u32 b, u32 c, u32 d) { return fma(a, b, mul(c, d)); }
+
+/// z p
+__device__ __forceinline__ Tile times(Tile z, Phases p) {
+  return {difference(z.re, p.c, z.im, p.s), sum(z.re, p.s, z.im, p.c)};
+}
+/// z conj(p)
+__device__ __forceinline__ Tile times_conjugate(Tile z, Phases p) {
+  return {sum(z.re, p.c, z.im, p.s), difference(z.im, p.c, z.re, p.s)};
+}
+__device__ __forceinline__ Tile add(Tile a, Tile b) { return {add(a.re, b.re), add(a.im, b.im)}; }
+__device__ __forceinline__ Tile sub(Tile a, Tile b) { return {sub(a.re, b.re), sub(a.im, b.im)}; }
+
+/// exp(-2 pi i numerator / denominator) in fp32; the denominator is a power of two, the angle is reduced exactly.
+__device__ __forceinline__ float2 unit(int numerator, int denominator) {
+  const float turns = static_cast<float>(numerator & (denominator - 1)) / static_cast<float>(denominator);
+  float s, c;
+  sincospif(2.f * turns, &s, &c);
+  return {c, -s};
+}
+__device__ __forceinline__ Phases phases(int numerator0, int numerator1, int denominator, float scale = 1.f) {
+  const float2 a = unit(numerator0, denominator), b = unit(numerator1, denominator);
+  return {pack(scale * a.x, scale * b.x), pack(scale * a.y, scale * b.y)};
+}
+
+/// COUNT constants a lane: in registers, or where there are too many, in shared memory, one copy for all warps.
+template <int COUNT, bool SHARED>
+struct LaneTable {
+  static constexpr int kBytes = SHARED ? COUNT * 32 * static_cast<int>(sizeof(Phases)) : 0;
+  Phases held[SHARED ? 1 : COUNT];
+  Phases* stored;  // [COUNT][32]
+  int lane;
+
+  __device__ __forceinline__ LaneTable(int own_lane, void* memory)
+      : stored(static_cast<Phases*>(memory)), lane(own_lane) {}
+  /// Of a shared table, one warp sets the values; a barrier must follow.
+  __device__ __forceinline__ void set(int i, Phases p, bool writer) {
+    if constexpr (!SHARED)
+      held[i] = p;
+    else if (writer)
+      stored[32 * i + lane] = p;
+  }
+  __device__ __forceinline__ Phases get(int i) const {
+    if constexpr (SHARED)
+      return stored[32 * i + lane];
+    else
+      return held[i];
+  }
+};
+
+}  // namespace ffc::cuda
