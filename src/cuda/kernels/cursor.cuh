@@ -12,15 +12,14 @@ struct Work {
 struct Cursor {
   Work work;
   int workers, first, stride;  // rows: the first of this team, those that a worker takes at once
-  long long item;
-  int h = 0, b = 0;
+  int item, h = 0, b = 0;
 
   /// `rows`: how many a team takes at once.
   __device__ __forceinline__ Cursor(const Work& w, int worker, int worker_count, int team, int teams, int rows)
       : work(w), workers(worker_count), first(rows * team), stride(rows * teams), item(worker) {
     settle();
   }
-  __device__ __forceinline__ bool done() const { return item >= static_cast<long long>(work.channels) * work.splits; }
+  __device__ __forceinline__ bool done() const { return item >= work.channels * work.splits; }
   __device__ __forceinline__ void advance() {
     b += stride * work.splits;
     if (b < work.batch) return;
@@ -32,8 +31,8 @@ struct Cursor {
   // The first row of the item, or of the next one that has rows for this team.
   __device__ __forceinline__ void settle() {
     for (; !done(); item += workers) {
-      h = static_cast<int>(item / work.splits);
-      b = static_cast<int>(item % work.splits) * stride + first;
+      h = item / work.splits;
+      b = item % work.splits * stride + first;
       if (b < work.batch) return;
     }
   }

@@ -95,7 +95,7 @@ struct Any {
 struct Scale {
   u32 magnitude;  // the largest, as the bits of a non-negative float; they order as integers, with NaN last
   int stored;
-  int energy;  // pairs only: the sum of squares times 2^8 4^-top_of(magnitude)
+  int energy;  // in pairs: the sum of squares times 2^8 4^-top_of(magnitude)
 };
 
 inline constexpr u32 kInfinity = 0x7f800000u;
@@ -108,40 +108,38 @@ __device__ __forceinline__ u32 half_power_of_two(int e) {
   return e >= -14 ? static_cast<u32>(min(e, 15) + 15) << 10 : e >= -24 ? 1u << (e + 24) : 0u;
 }
 
-/// e such that a magnitude is in [4, 8) 2^e; 0 for zero, infinity and NaN.
-__device__ __forceinline__ int top_of(u32 magnitude) {
-  const int e = max(static_cast<int>(magnitude >> 23) - 129, -126);
-  return magnitude == 0 || magnitude >= kInfinity ? 0 : e;
-}
+/// e such that a magnitude is in [4, 8) 2^e, at least -126; 126 for infinity and NaN, -126 for zero.
+__device__ __forceinline__ int top_of(u32 magnitude) { return max(static_cast<int>(magnitude >> 23) - 129, -126); }
 
 __device__ __forceinline__ u32 larger_magnitude(u32 a, u32 b) {
   return as_bits(__hmax2_nan(as_half2(a), __habs2(as_half2(b))));
 }
 
-/// x = u, or u pregate, of a warp's group of WORDS * 32 words of two samples, as halves.
+/// Turns a warp's group of WORDS * 32 words of two samples into halves of x = u, or u pregate, in place.
 template <class Type, int WORDS>
-__device__ __forceinline__ Scale scaled_halves(const u32 (&u)[WORDS], const u32 (&pregate)[WORDS], bool gated,
-                                               u32 (&x)[WORDS]) {
+__device__ __forceinline__ Scale scaled_halves(u32 (&x)[WORDS], const u32 (&pregate)[WORDS], bool gated) {
+  u32 unscaled[WORDS];
   if constexpr (Type::kIsHalf) {
     u32 largest = 0;
-    if (gated)
 #pragma unroll
-      for (int i = 0; i < WORDS; ++i) x[i] = mul(u[i], pregate[i]);
-    else
-#pragma unroll
-      for (int i = 0; i < WORDS; ++i) x[i] = u[i];
-#pragma unroll
-    for (int i = 0; i < WORDS; ++i) largest = larger_magnitude(largest, x[i]);
+    for (int i = 0; i < WORDS; ++i) {
+      unscaled[i] = x[i];
+      if (gated) x[i] = mul(x[i], pregate[i]);
+      largest = larger_magnitude(largest, x[i]);
+    }
     const u32 bits = __reduce_max_sync(~0u, max(largest & 0xffffu, largest >> 16));
     // A product in half precision, from 2^-6 and finite, has one rounding as in fp32.
     if (!gated || bits - 0x2400u < 0x7c00u - 0x2400u)
       return {__float_as_uint(__half2float(__ushort_as_half(static_cast<unsigned short>(bits)))), 0, 0};
+  } else {
+#pragma unroll
+    for (int i = 0; i < WORDS; ++i) unscaled[i] = x[i];
   }
   float2 f[WORDS];
   u32 largest = 0;
 #pragma unroll
   for (int i = 0; i < WORDS; ++i) {
-    f[i] = Type::wide(u[i]);
+    f[i] = Type::wide(unscaled[i]);
     if (gated) {
       const float2 p = Type::wide(pregate[i]);
       f[i].x *= p.x, f[i].y *= p.y;
@@ -156,21 +154,38 @@ __device__ __forceinline__ Scale scaled_halves(const u32 (&u)[WORDS], const u32 
   return {magnitude, stored, 0};
 }
 
-/// The same, with the group's energy if wanted.
-template <class Type, bool ENERGY, int WORDS>
-__device__ __forceinline__ Scale to_halves(const u32 (&u)[WORDS], const u32 (&pregate)[WORDS], bool gated,
-                                           u32 (&x)[WORDS]) {
-  Scale scale = scaled_halves<Type>(u, pregate, gated, x);
-  if constexpr (ENERGY) {
-    const u32 down = half_power_of_two(scale.stored - top_of(scale.magnitude)) * 0x10001u;  // to magnitudes below 8
-    u32 sum = 0;
+/// The sum of squares of a group, times 2^8 4^-top_of(magnitude).
+template <int WORDS>
+__device__ __forceinline__ int energy_of(const u32 (&x)[WORDS], const Scale& scale) {
+  static_assert(WORDS <= 8, "a lane's squares, each below 64 * 64, must fit half precision");
+  const int top = top_of(scale.magnitude) - scale.stored;
+  const bool comfortable = top >= -9 && top <= 3;  // halves up to 64: their squares neither overflow nor vanish
+  u32 sum = 0;
+  if (comfortable) {
+#pragma unroll
+    for (int i = 0; i < WORDS; ++i) sum = fma(x[i], x[i], sum);
+  } else {
+    const u32 down = half_power_of_two(-top) * 0x10001u;
 #pragma unroll
     for (int i = 0; i < WORDS; ++i) {
       const u32 v = mul(x[i], down);
-      sum = fma(v, v, sum);  // at most 64 WORDS
+      sum = fma(v, v, sum);
     }
-    const float2 halves = __half22float2(as_half2(sum));
-    scale.energy = __reduce_add_sync(~0u, __float2int_rn((halves.x + halves.y) * 256.f));
+  }
+  const float2 halves = __half22float2(as_half2(sum));
+  return __reduce_add_sync(~0u, __float2int_rn((halves.x + halves.y) * power_of_two(comfortable ? 8 - 2 * top : 8)));
+}
+
+/// The same for rows that travel in pairs, with the energy that balances them. An infinity or a NaN makes all of its own
+/// row NaN; it must not reach the other row, so its group travels as zeros.
+template <class Type, bool PAIRS, int WORDS>
+__device__ __forceinline__ Scale to_halves(u32 (&x)[WORDS], const u32 (&pregate)[WORDS], bool gated) {
+  Scale scale = scaled_halves<Type>(x, pregate, gated);
+  if constexpr (PAIRS) {
+    if (scale.magnitude >= kInfinity)
+#pragma unroll
+      for (int i = 0; i < WORDS; ++i) x[i] = 0;
+    scale.energy = energy_of(x, scale);
   }
   return scale;
 }
@@ -194,8 +209,7 @@ struct RowScales {
       if (energy[0] > 0 && energy[1] > 0)  // round(log2(energy ratio) / 2)
         exponent[1] += (static_cast<int>(__float_as_uint(2 * energy[1] / energy[0]) >> 23) - 127) >> 1;
 #pragma unroll
-    for (int r = 0; r < ROWS; ++r)
-      if (raw) exponent[r] = max(exponent[r], -15);
+    for (int r = 0; r < ROWS; ++r) exponent[r] = max(exponent[r], raw ? -15 : -126);
   }
 };
 

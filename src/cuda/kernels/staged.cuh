@@ -46,8 +46,9 @@ struct Samples {
     for (int r = 0; r < kRows; ++r)
 #pragma unroll
       for (int group = 0; group < At::kChunksPerThread / kTogether; ++group) {
-        u32 v[4 * kTogether], p[4 * kTogether], x[4 * kTogether];
-        auto read = [&](const RowsView& rows, bool is_staged, const unsigned char* staged, u32(&words)[4 * kTogether]) {
+        u32 x[4 * kTogether], factors[4 * kTogether];
+        auto read = [&](const RowsView& rows, bool is_staged, const unsigned char* staged,
+                        u32 (&words)[4 * kTogether]) {
 #pragma unroll
           for (int j = 0; j < kTogether; ++j) {
             const int s = (group * kTogether + j) * At::kThreads + thread;
@@ -57,10 +58,10 @@ struct Samples {
             words[4 * j] = chunk.x, words[4 * j + 1] = chunk.y, words[4 * j + 2] = chunk.z, words[4 * j + 3] = chunk.w;
           }
         };
-        read(u, STAGED >= 1, place, v);
-        if (gated) read(gate, STAGED == 2, staged_gate, p);
-        const Scale scale = to_halves<Type, PAIRS>(v, p, gated, x);
-        if (gated || !Type::kIsHalf || STAGED == 0)
+        read(u, STAGED >= 1, place, x);
+        if (gated) read(gate, STAGED == 2, staged_gate, factors);
+        const Scale scale = to_halves<Type, PAIRS>(x, factors, gated);
+        if (gated || !Type::kIsHalf || STAGED == 0 || (PAIRS && scale.magnitude >= kInfinity))
 #pragma unroll
           for (int j = 0; j < kTogether; ++j)
             *reinterpret_cast<uint4*>(place + r * At::kPlane +
@@ -109,7 +110,8 @@ struct Samples {
     const int g = lane >> 2, t = lane & 3;
     u32 down[kRows];
 #pragma unroll
-    for (int r = 0; r < kRows; ++r) down[r] = half_power_of_two(-scale.exponent[r]) * 0x10001u;
+    for (int r = 0; r < kRows; ++r)  // of raw halves it is normal, but 0 for a row that is not finite
+      down[r] = PAIRS && !(mask >> r & 1) ? 0 : static_cast<u32>(max(15 - scale.exponent[r], 0) << 10) * 0x10001u;
 #pragma unroll
     for (int i = 0; i < At::kUnitsPerWarp; ++i) {
       const int unit = warp * At::kUnitsPerWarp + i;
@@ -121,14 +123,12 @@ struct Samples {
         for (int j = 0; j < 2; ++j) {
           const int s = At::unit_chunk(unit, g, t, j);
           v[r][j] = *reinterpret_cast<const uint4*>(place + r * At::kPlane + At::sample(s));
-          // An infinity or a NaN makes all of its own row NaN; in a pair it must not reach the other row.
-          if (PAIRS && (!scale.finite[r] || !(mask >> r & 1))) v[r][j] = make_uint4(0, 0, 0, 0);
           if (!raw) {
             const int group = s / (At::kThreads * kTogether) * At::W + s / 32 % At::W;
             f[j] = half_power_of_two(scales[r * kGroups + group].stored - scale.exponent[r]);
           }
         }
-        if (!raw) down[r] = f[0] | f[1] << 16;
+        if (!raw) down[r] = PAIRS && !(mask >> r & 1) ? 0 : f[0] | f[1] << 16;
       }
       outer_forward<ROW, PAIRS>(
           tables, dft8, i, unit, lane,

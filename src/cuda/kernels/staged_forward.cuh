@@ -25,8 +25,10 @@ struct StagedForward {
   // samples.
   static constexpr int kRoom = 225 * 1024 / (kTeams * kBlocks) - 2 * At::kPlane - Row::kScaleBytes - kTableBytes;
   static constexpr int kStaged = kRoom >= 2 * Row::kBytes ? 2 : kRoom >= Row::kBytes ? 1 : 0;
+  // Two exchanges, taken in turn, save the barrier between a row's results and the next row.
+  static constexpr int kExchanges = kStaged == 2 && kRoom >= 2 * Row::kBytes + 2 * At::kPlane ? 2 : 1;
   static constexpr int kTeamBytes =
-      2 * At::kPlane + kStaged * Row::kBytes + kTableBytes + (Row::kScaleBytes + 15) / 16 * 16;
+      kExchanges * 2 * At::kPlane + kStaged * Row::kBytes + kTableBytes + (Row::kScaleBytes + 15) / 16 * 16;
   static constexpr int kSharedBytes = kTeams * kTeamBytes;
   static constexpr float kSpectrumGain = static_cast<float>(spectrum_gain(kSizes[ROW]));
 
@@ -49,9 +51,10 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, Type, Access>::kThre
   const int team = Kernel::kTeams > 1 ? threadIdx.x / At::kThreads : 0, thread = threadIdx.x % At::kThreads;
   const int warp = thread >> 5, lane = thread & 31;
   unsigned char* exchange = shared + team * Kernel::kTeamBytes;
-  unsigned char* staged = Kernel::kStaged ? exchange + 2 * At::kPlane : exchange;
+  unsigned char* after_exchanges = exchange + Kernel::kExchanges * 2 * At::kPlane;
+  unsigned char* staged = Kernel::kStaged ? after_exchanges : exchange;
   unsigned char* staged_gate = staged + Row::kBytes;
-  unsigned char* tables = exchange + 2 * At::kPlane + Kernel::kStaged * Row::kBytes;
+  unsigned char* tables = after_exchanges + Kernel::kStaged * Row::kBytes;
   const Row row{staged, reinterpret_cast<Scale*>(tables + Kernel::kTableBytes), p.work.batch, p.length};
   const bool pregated = p.pregate.data != nullptr, postgated = p.postgate.data != nullptr;
   auto sync = [&] { barrier(team + 1, At::kThreads); };
@@ -63,6 +66,11 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, Type, Access>::kThre
     copy_async_commit();
   };
 
+  auto prepare = [&](const Cursor& at) {
+    copy_async_wait();
+    if (!at.done()) row.template prepare<Kernel::kStaged>(p.u, p.pregate, staged_gate, at.b, at.h, thread);
+  };
+
   Cursor at(p.work, blockIdx.x, gridDim.x, team, Kernel::kTeams, kRows);
   fetch(at);
   const u32 zero = p.work.batch >> 31;
@@ -70,7 +78,9 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, Type, Access>::kThre
   const OuterTables<ROW, PAIRS> outer(lane, warp, zero, tables + Inner<R>::kTableBytes);
   Tile held[Kernel::kHeld ? Kernel::kColumns : 2][R];
   ChannelScale channel;
-  int channel_held = -1;
+  int channel_held = -1, turn = 0;
+  if (Kernel::kStaged) prepare(at);
+  sync();
 
   while (!at.done()) {
     const int b = at.b, h = at.h;
@@ -83,11 +93,10 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, Type, Access>::kThre
         channel.apply(held);
       }
     }
-
-    copy_async_wait();
-    if (Kernel::kStaged == 0) sync();  // the results of the row before have left the exchange
-    row.template prepare<Kernel::kStaged>(p.u, p.pregate, staged_gate, b, h, thread);
-    sync();
+    if (Kernel::kStaged == 0) {
+      prepare(at);
+      sync();
+    }
     bool raw;
     const RowScales<kRows> scale = row.row_scales(lane, raw);
     row.outer(outer, inner.dft8, scale, raw, 3, warp, lane, exchange);
@@ -127,6 +136,7 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, Type, Access>::kThre
 #pragma unroll
     for (int i = 0; i < At::kUnitsPerWarp; ++i)
       outer_inverse<ROW, PAIRS>(outer, inner.dft8, i, warp * At::kUnitsPerWarp + i, lane, exchange);
+    if (Kernel::kStaged) prepare(at);  // the next row
     sync();
 
 #pragma unroll
@@ -135,16 +145,32 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, Type, Access>::kThre
       std::uint16_t* y = Access::row(p.y, b + r, h);
       const Finish<Type> finish(scale.exponent[r], channel.factor, postgated);
 #pragma unroll
-      for (int j = 0; j < At::kChunksPerThread; ++j) {
-        const int s = j * At::kThreads + thread;
-        const uint4 v = *reinterpret_cast<const uint4*>(exchange + r * At::kPlane + At::result(s));
-        const uint4 gate = Kernel::kGateAhead ? gates[r][j] : gate_chunk(r, j);
-        const u32 gate_words[4] = {gate.x, gate.y, gate.z, gate.w};
-        u32 words[4] = {v.x, v.y, v.z, v.w};
+      for (int j = 0; j < At::kChunksPerThread; j += 2) {  // two chunks at a time
+        u32 words[8], gate_words[8];
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+          const uint4 v = *reinterpret_cast<const uint4*>(exchange + r * At::kPlane +
+                                                          At::result((j + i) * At::kThreads + thread));
+          const uint4 gate = Kernel::kGateAhead ? gates[r][j + i] : gate_chunk(r, j + i);
+          words[4 * i] = v.x, words[4 * i + 1] = v.y, words[4 * i + 2] = v.z, words[4 * i + 3] = v.w;
+          gate_words[4 * i] = gate.x, gate_words[4 * i + 1] = gate.y;
+          gate_words[4 * i + 2] = gate.z, gate_words[4 * i + 3] = gate.w;
+        }
         finish.apply(words, gate_words);
-        if (PAIRS && !scale.finite[r]) words[0] = words[1] = words[2] = words[3] = ~0u;  // NaN
-        Access::store(y, 8 * s, p.length, make_uint4(words[0], words[1], words[2], words[3]));
+        if (PAIRS && !scale.finite[r])
+#pragma unroll
+          for (u32& word : words) word = ~0u;  // NaN
+#pragma unroll
+        for (int i = 0; i < 2; ++i)
+          Access::store(y, 8 * ((j + i) * At::kThreads + thread), p.length,
+                        make_uint4(words[4 * i], words[4 * i + 1], words[4 * i + 2], words[4 * i + 3]));
       }
+    }
+    if (Kernel::kExchanges == 2) {
+      exchange += turn ? -2 * At::kPlane : 2 * At::kPlane;
+      turn ^= 1;
+    } else {
+      sync();
     }
   }
 }

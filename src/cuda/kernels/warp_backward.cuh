@@ -39,10 +39,10 @@ __global__ void __launch_bounds__(WarpBackward<ROW, PAIRS>::kThreads, WarpBackwa
       float energy[kRows];
 #pragma unroll
       for (int r = 0; r < kRows; ++r) {
-        u32 v[R], g[R];
-        load(rows, b + kRows * i + r, h, v);
-        if (gated) load(gate, b + kRows * i + r, h, g);
-        const Scale scale = to_halves<Type, PAIRS>(v, g, gated, s.x[i][r]);
+        u32 factors[R];
+        load(rows, b + kRows * i + r, h, s.x[i][r]);
+        if (gated) load(gate, b + kRows * i + r, h, factors);
+        const Scale scale = to_halves<Type, PAIRS>(s.x[i][r], factors, gated);
         magnitude[r] = scale.magnitude, energy[r] = static_cast<float>(scale.energy), s.stored[i][r] = scale.stored;
       }
       const RowScales<kRows> scale(magnitude, energy, Type::kIsHalf && !gated);
@@ -51,7 +51,7 @@ __global__ void __launch_bounds__(WarpBackward<ROW, PAIRS>::kThreads, WarpBackwa
         s.exponent[i][r] = scale.exponent[r] + Transform::kHeadroom, s.finite[i][r] = scale.finite[r];
         const u32 down = half_power_of_two(s.stored[i][r] - s.exponent[i][r]) * 0x10001u;
 #pragma unroll
-        for (int n3 = 0; n3 < R; ++n3) s.x[i][r][n3] = PAIRS && !scale.finite[r] ? 0 : mul(s.x[i][r][n3], down);
+        for (int n3 = 0; n3 < R; ++n3) s.x[i][r][n3] = mul(s.x[i][r][n3], down);
       }
     }
   };

@@ -57,7 +57,9 @@ __global__ void __launch_bounds__(WarpForward<ROW, PAIRS>::kThreads, WarpForward
       int stored[kRows];
 #pragma unroll
       for (int r = 0; r < kRows; ++r) {
-        const Scale scale = to_halves<Type, PAIRS>(next[i][r], next_gate[i][r], pregated, x[r]);
+#pragma unroll
+        for (int n3 = 0; n3 < R; ++n3) x[r][n3] = next[i][r][n3];
+        const Scale scale = to_halves<Type, PAIRS>(x[r], next_gate[i][r], pregated);
         magnitude[r] = scale.magnitude, stored[r] = scale.stored, energy[r] = static_cast<float>(scale.energy);
       }
       const RowScales<kRows> scale(magnitude, energy, Type::kIsHalf && !pregated);
@@ -66,7 +68,7 @@ __global__ void __launch_bounds__(WarpForward<ROW, PAIRS>::kThreads, WarpForward
         exponents[i][r] = scale.exponent[r] + Transform::kHeadroom, finite[i][r] = scale.finite[r];
         const u32 factor = half_power_of_two(stored[r] - exponents[i][r]) * 0x10001u;
 #pragma unroll
-        for (int n3 = 0; n3 < R; ++n3) x[r][n3] = PAIRS && !scale.finite[r] ? 0 : mul(x[r][n3], factor);
+        for (int n3 = 0; n3 < R; ++n3) x[r][n3] = mul(x[r][n3], factor);
       }
       transform.forward(x, z[i]);
     }
