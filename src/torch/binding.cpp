@@ -16,10 +16,12 @@
 #include <tuple>
 
 #include "flashfftconv/flashfftconv.h"
+#include "torch/fresh.h"
 #include "torch/plan_cache.h"
 
 namespace {
 
+using ffc::torch_binding::fresh;
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 using MaybeTensor = std::optional<Tensor>;
@@ -137,8 +139,7 @@ Tensor on_huge_pages(Tensor t) {
 }
 
 Tensor scratch(std::size_t bytes) {
-  return on_huge_pages(
-      torch::stable::empty({static_cast<int64_t>(bytes + ffc::kWorkspaceAlignment)}, ScalarType::Byte));
+  return on_huge_pages(fresh(std::array{static_cast<int64_t>(bytes + ffc::kWorkspaceAlignment)}, ScalarType::Byte));
 }
 ffc::Workspace aligned(const Tensor& t) {
   const auto address = reinterpret_cast<std::uintptr_t>(t.data_ptr());
@@ -159,7 +160,7 @@ ffc::Execution execution_of(const Tensor& workspace) {
 }
 
 Tensor new_rows(const Tensor& u) {
-  return on_huge_pages(torch::stable::empty({u.size(0), u.size(1), u.size(2)}, u.scalar_type()));
+  return on_huge_pages(fresh(std::array{u.size(0), u.size(1), u.size(2)}, u.scalar_type()));
 }
 
 Tensor long_conv(const Tensor& u, const Tensor& k, const MaybeTensor& k_rev, const MaybeTensor& pregate,
@@ -197,15 +198,14 @@ Gradients long_conv_backward(const Tensor& dy, const Tensor& u, const Tensor& k,
       problem_of(u, k.size(1), k_rev ? k_rev->size(1) : 0, dtype_of("k", k), mode, fft_size, k_rev_lag);
   const ffc::Plan plan = plan_of(problem);
   Arguments view(u, problem);
-  auto rows = [&](int64_t bit) { return wanted & bit ? new_rows(u) : torch::stable::empty({0}, u.scalar_type()); };
+  auto rows = [&](int64_t bit) { return wanted & bit ? new_rows(u) : fresh(std::array{int64_t{0}}, u.scalar_type()); };
   auto taps = [&](int64_t bit, const MaybeTensor& t) {
-    return wanted & bit && t ? torch::stable::empty({t->size(0), t->size(1)}, t->scalar_type())
-                             : torch::stable::empty({0}, k.scalar_type());
+    return wanted & bit && t ? fresh(std::array{t->size(0), t->size(1)}, t->scalar_type())
+                             : fresh(std::array{int64_t{0}}, k.scalar_type());
   };
   const ScalarType skip_type = scalar_type_of(ffc::compute_type(problem.dtype));
   Tensor du = rows(kDu), dk = taps(kDk, k), dk_rev = taps(kDkRev, k_rev), dpregate = rows(kDpregate),
-         dpostgate = rows(kDpostgate),
-         dskip = torch::stable::empty({wanted & kDskip ? problem.channels : 0}, skip_type);
+         dpostgate = rows(kDpostgate), dskip = fresh(std::array{wanted & kDskip ? problem.channels : 0}, skip_type);
   auto pointer = [&](int64_t bit, const Tensor& t) { return wanted & bit ? t.data_ptr() : nullptr; };
   Tensor workspace = scratch(plan.workspace_bytes(ffc::Pass::backward));
   check(ffc::backward(plan,
@@ -256,7 +256,7 @@ Tensor prepare_filter(const Tensor& u, const Tensor& k, const MaybeTensor& k_rev
       problem_of(u, k.size(1), k_rev ? k_rev->size(1) : 0, dtype_of("k", k), mode, fft_size, k_rev_lag);
   const ffc::Plan plan = plan_of(problem);
   Arguments view(u, problem);
-  Tensor spectrum = torch::stable::empty({kKeyBytes + static_cast<int64_t>(plan.spectrum_bytes())}, ScalarType::Byte);
+  Tensor spectrum = fresh(std::array{kKeyBytes + static_cast<int64_t>(plan.spectrum_bytes())}, ScalarType::Byte);
   const Key key = key_of(problem);
   std::memcpy(spectrum.data_ptr(), key.data(), kKeyBytes);
   Tensor workspace = scratch(plan.workspace_bytes(ffc::Pass::forward));
