@@ -111,9 +111,17 @@ def make_inputs(case: Case) -> dict[str, Tensor]:
 
 def call_ours(case: Case, inputs: dict[str, Tensor]) -> Tensor:
     """The operation as this package does it."""
+    return flashfftconv.long_conv(**inputs, **_how(case))
+
+
+def explain_ours(case: Case, inputs: dict[str, Tensor]) -> str:
+    """The plan of `call_ours`, in words."""
+    return flashfftconv.explain(inputs["u"], inputs["k"], k_rev=inputs.get("k_rev"), **_how(case))
+
+
+def _how(case: Case) -> dict[str, object]:
     mode = MODES[case.mode].call
-    period = {"fft_size": case.n} if mode == "circular" else {}
-    return flashfftconv.long_conv(**inputs, mode=mode, **period)
+    return {"mode": mode, "fft_size": case.n if mode == "circular" else None}
 
 
 def call_torch(case: Case, inputs: dict[str, Tensor], dtype: torch.dtype | None = None) -> Tensor:
