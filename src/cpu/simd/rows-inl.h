@@ -339,6 +339,21 @@ HWY_INLINE double dot(D d, const T* a, const T* b, std::int64_t length) {
   return total;
 }
 
+// The same for one number a row, skip's gradient, in double, where products of floats are exact: what one row is off by
+// would add up over a batch of rows that are alike, whose sum may be small.
+template <typename T>
+HWY_INLINE double dot_in_double(const T* a, const T* b, std::int64_t length) {
+  constexpr int kSums = 16;  // side by side, so that they fill vectors
+  double sums[kSums] = {};
+  std::int64_t i = 0;
+  for (; i + kSums <= length; i += kSums)
+    for (int j = 0; j < kSums; ++j) sums[j] += static_cast<double>(a[i + j]) * static_cast<double>(b[i + j]);
+  for (int j = 0; i + j < length; ++j) sums[j] += static_cast<double>(a[i + j]) * static_cast<double>(b[i + j]);
+  double total = 0;
+  for (const double sum : sums) total += sum;
+  return total;
+}
+
 // ---- arrays of any type
 
 // Elements [0, count) into the compute type. Types of another width than the compute type's go through float.

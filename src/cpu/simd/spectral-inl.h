@@ -308,7 +308,7 @@ struct Spectral {
       }
       if (a.dskip)
         for (int i = 0; i < count; ++i)
-          *reinterpret_cast<double*>(sums) += dot(D(), g.rows[i], x.rows[i], s.problem.length);
+          *reinterpret_cast<double*>(sums) += dot_in_double(g.rows[i], x.rows[i], s.problem.length);
       if (want.taps && s.algorithm == Algorithm::pairs && !(x.all_finite() && g.all_finite()))
         sums[kHeader] = std::numeric_limits<T>::quiet_NaN();
       exponent = x.exponents[0] + g.exponents[0];
