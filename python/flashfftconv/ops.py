@@ -14,6 +14,7 @@ import re
 import torch
 from torch import Tensor
 from torch._functorch.autograd_function import enable_single_level_autograd_function
+from torch._functorch.utils import unwrap_dead_wrappers
 from torch.autograd import Function
 from torch.autograd.forward_ad import _set_fwd_grad_enabled, unpack_dual
 
@@ -24,7 +25,7 @@ _ops = torch.ops.flashfftconv
 _library_part = torch.library.Library("flashfftconv", "IMPL")
 
 TENSORS = 6  # u, k, k_rev, pregate, postgate, skip
-U, K, K_REV, PREGATE, POSTGATE, SKIP = (1 << i for i in range(TENSORS))
+U, K, K_REV, PREGATE, POSTGATE, SKIP = _BITS = tuple(1 << i for i in range(TENSORS))
 ROWS, FILTER = U | PREGATE | POSTGATE, K | K_REV | SKIP
 
 
@@ -93,9 +94,12 @@ class LongConv(Function):
 
     @staticmethod
     def backward(ctx, dy):
-        wanted = sum(1 << i for i in range(TENSORS) if ctx.needs_input_grad[i])
-        grads = _ops.long_conv_backward(dy, *ctx.saved_tensors, *ctx.how, wanted)
-        return *(g if wanted >> i & 1 else None for i, g in enumerate(grads)), None, None, None
+        needs = ctx.needs_input_grad  # made anew each time it is asked for
+        wanted = sum(bit for bit, need in zip(_BITS, needs, strict=False) if need)
+        args = (dy, *ctx.saved_tensors, *ctx.how, wanted)
+        operator = _ops.long_conv_backward
+        grads = operator(*args) if _differentiates(args) else _below_autograd(operator, args)
+        return *(g if need else None for g, need in zip(grads, needs, strict=False)), None, None, None
 
     @staticmethod
     def jvp(ctx, *tangents):
@@ -348,7 +352,7 @@ def _autocast(key: str):
 
 def _differentiates(args) -> bool:
     """Whether anything would use the autograd node, which costs some 20 microseconds."""
-    if torch.autograd.forward_ad._current_level >= 0:
+    if torch.autograd.forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active():
         return True
     return torch.is_grad_enabled() and any(isinstance(a, Tensor) and a.requires_grad for a in args)
 
@@ -356,15 +360,17 @@ def _differentiates(args) -> bool:
 def _autograd(function: type[Function]):
     """The autograd kernel of an operator: one level of differentiation.
 
-    Inside torch.func transforms the dispatcher has already peeled the levels apart, as for torch's own operators, so
-    the function must not ask torch.func to do it again, which is what `Function.apply` would do there.
+    `Function.apply` would ask for the signature of `forward`, 10 microseconds a call, although the dispatcher has
+    filled in every argument. Inside torch.func transforms it would peel the levels apart, which the dispatcher has
+    done too, as for torch's own operators. What it calls in the end is called here.
     """
+    apply = super(Function, function).apply
 
     def kernel(*args):
-        if not torch._C._are_functorch_transforms_active():
-            return function.apply(*args) if _differentiates(args) else function.forward(*args)
-        with enable_single_level_autograd_function():
-            return super(Function, function).apply(*args)
+        if torch._C._are_functorch_transforms_active():
+            with enable_single_level_autograd_function():
+                return apply(*args)
+        return apply(*unwrap_dead_wrappers(args)) if _differentiates(args) else function.forward(*args)
 
     return kernel
 

@@ -78,7 +78,7 @@ struct Kernels {
 };
 
 // The kernels of the best instruction set that this machine has, or of the one FFC_CPU_TARGET names (null if there is
-// none).
+// none). Empty counts as unset.
 template <typename T>
 const Kernels<T>* chosen_kernels();
 

@@ -1,13 +1,156 @@
+// The table of cases, python/flashfftconv/cases.txt, which says what its columns mean. python/flashfftconv/cases.py
+// reads it by the same rules.
 #include "cases.h"
 
 #include <algorithm>
+#include <array>
+#include <cctype>
+#include <cstdio>
 #include <cstdlib>
+#include <fstream>
+#include <map>
+#include <sstream>
 #include <string>
 
 namespace ffc::test {
 namespace {
 
-constexpr DType kTypes[] = {DType::f32, DType::f64, DType::f16, DType::bf16};
+enum Column { kRun, kMode, kB, kH, kL, kLk, kLr, kLag, kN, kWith, kType, kFilter, kStrides, kColumns };
+using Words = std::vector<std::string>;
+using Values = std::array<std::string, kColumns>;
+
+Words split(const std::string& text, char separator) {
+  Words words;
+  std::istringstream stream(text);
+  for (std::string word; std::getline(stream, word, separator);) words.push_back(word);
+  return words;
+}
+
+bool has(const Words& words, const std::string& word) {
+  return std::find(words.begin(), words.end(), word) != words.end();
+}
+
+// Tests over half a table would prove nothing.
+[[noreturn]] void refuse(const std::string& what) {
+  std::fprintf(stderr, "%s: %s\n", FFC_CASES, what.c_str());
+  std::exit(1);
+}
+
+template <typename T>
+T named(const std::string& name, const std::map<std::string, T>& values) {
+  const auto found = values.find(name);
+  if (found == values.end()) refuse("'" + name + "' is unknown");
+  return found->second;
+}
+
+DType dtype_named(const std::string& name) {
+  return named<DType>(name, {{"f32", DType::f32}, {"f64", DType::f64}, {"f16", DType::f16}, {"bf16", DType::bf16}});
+}
+
+// The value of a sum of terms: a number, or a variable with a factor before it or a divisor behind.
+std::int64_t sum_of(const std::string& text, const std::map<char, std::int64_t>& known) {
+  std::int64_t total = 0;
+  std::size_t at = 0;
+  auto number = [&](std::int64_t otherwise) {
+    if (at == text.size() || !std::isdigit(static_cast<unsigned char>(text[at]))) return otherwise;
+    std::size_t digits;
+    const std::int64_t value = std::stoll(text.substr(at), &digits);
+    at += digits;
+    return value;
+  };
+  while (at < text.size()) {
+    const bool minus = text[at] == '-';
+    if (minus || text[at] == '+') ++at;
+    const std::size_t begin = at;
+    std::int64_t value = number(1);
+    if (at < text.size() && known.count(text[at])) value *= known.at(text[at++]);
+    if (at < text.size() && text[at] == '/') ++at, value /= number(1);
+    if (at == begin) refuse("'" + text + "' is not a size");
+    total += minus ? -value : value;
+  }
+  return total;
+}
+
+std::int64_t size_of(const std::string& text, const std::map<char, std::int64_t>& known) {
+  return text == "-" ? 0 : std::max<std::int64_t>(1, sum_of(text, known));
+}
+
+// False for a combination that the table leaves out. `turn` counts those whose gates and skip take turns.
+bool make_case(const Values& v, int& turn, Case& c) {
+  Problem p;
+  p.mode = named<Mode>(
+      v[kMode], {{"circular", Mode::circular}, {"causal", Mode::causal}, {"bidirectional", Mode::bidirectional}});
+  p.batch = std::stoll(v[kB]), p.channels = std::stoll(v[kH]);
+  p.length = size_of(v[kL], {});
+  p.filter = size_of(v[kLk], {{'L', p.length}});
+  p.filter_reverse = size_of(v[kLr], {{'L', p.length}, {'K', p.filter}});
+  p.reverse_lag = std::stoi(v[kLag]);
+  p.fft_size = size_of(v[kN], {{'L', p.length}, {'K', p.filter}});
+  if (p.mode == Mode::circular) {
+    if (p.fft_size < p.length) return false;
+    p.filter = std::min(p.filter, p.fft_size);
+  }
+  p.dtype = dtype_named(v[kType]);
+  p.filter_dtype = v[kFilter] == "-" ? compute_type(p.dtype) : dtype_named(v[kFilter]);
+  c = {p};
+  if (v[kWith] == "any") {
+    c.pregate = turn & 1, c.postgate = turn & 2, c.skip = turn & 4;
+    ++turn;
+  } else {
+    const Words with = split(v[kWith], '+');
+    c.pregate = has(with, "pre"), c.postgate = has(with, "post"), c.skip = has(with, "skip");
+  }
+  c.inputs = named<Arrangement>(v[kStrides], {{"dense", Arrangement::contiguous},
+                                              {"spaced", Arrangement::spaced},
+                                              {"transposed", Arrangement::transposed},
+                                              {"shared", Arrangement::same_for_batch}});
+  return true;
+}
+
+// Calls visit(values) for every combination of the columns' values, the last column's changing fastest.
+template <class Visit>
+void for_each_combination(const std::array<Words, kColumns>& columns, Visit visit) {
+  Values values;
+  auto choose = [&](auto& self, int column) -> void {
+    if (column == kColumns) return visit(values);
+    for (const std::string& value : columns[static_cast<std::size_t>(column)]) {
+      values[static_cast<std::size_t>(column)] = value;
+      self(self, column + 1);
+    }
+  };
+  choose(choose, kRun + 1);
+}
+
+std::vector<Case> read_cases(const std::string& run) {
+  std::ifstream file(FFC_CASES);
+  if (!file) refuse("cannot be read");
+  std::map<std::string, Words> lists;
+  std::vector<Case> found;
+  int turn = 0;
+  for (std::string line; std::getline(file, line);) {
+    std::istringstream stream(line.substr(0, line.find('#')));
+    Words words;
+    for (std::string word; stream >> word;) words.push_back(word);
+    if (words.size() == 3 && words[0] == "list") {
+      lists['@' + words[1]] = split(words[2], ',');
+      continue;
+    }
+    if (words.empty() || words[0].rfind("bench:", 0) == 0) continue;
+    if (words.size() != kColumns) refuse(std::to_string(words.size()) + " columns in '" + line + "'");
+    std::array<Words, kColumns> columns;
+    for (std::size_t i = 0; i < kColumns; ++i)
+      columns[i] = words[i][0] == '@' ? named(words[i], lists) : split(words[i], ',');
+    if (words[kWith] == "each")
+      columns[kWith] = {"-", "pre", "post", "pre+post", "skip", "pre+skip", "post+skip", "pre+post+skip"};
+    const bool wanted = has(split(words[kRun], '+'), run);
+    for_each_combination(columns, [&](const Values& values) {
+      Case c;
+      if (make_case(values, turn, c) && wanted) found.push_back(c);
+    });
+  }
+  if (found.empty()) refuse("no case for '" + run + "'");
+  return found;
+}
 
 // Products of one forward pass by definition.
 double products(const Problem& p) {
@@ -15,126 +158,9 @@ double products(const Problem& p) {
   return static_cast<double>(p.batch * p.channels) * static_cast<double>(p.length) * taps;
 }
 
-Problem causal(std::int64_t length, std::int64_t filter, std::int64_t batch = 2, std::int64_t channels = 2) {
-  return {.batch = batch, .channels = channels, .length = length, .filter = filter};
-}
-Problem circular(std::int64_t length, std::int64_t filter, std::int64_t fft_size, std::int64_t batch = 2,
-                 std::int64_t channels = 2) {
-  return {.batch = batch,
-          .channels = channels,
-          .length = length,
-          .filter = filter,
-          .fft_size = fft_size,
-          .mode = Mode::circular};
-}
-Problem bidirectional(std::int64_t length, std::int64_t filter, std::int64_t reverse, int lag, std::int64_t batch = 2,
-                      std::int64_t channels = 2) {
-  return {.batch = batch,
-          .channels = channels,
-          .length = length,
-          .filter = filter,
-          .filter_reverse = reverse,
-          .reverse_lag = lag,
-          .mode = Mode::bidirectional};
-}
-
-class Table {
- public:
-  // With FFC_TEST_QUICK, problems of more products than `most_products` are left out.
-  explicit Table(double most_products = 3e5) : most_products_(most_products) {}
-  // Gates and skip take turns, so that every combination meets every kind of problem.
-  void add(Problem p, DType dtype) { add(p, dtype, dtype == DType::f64 ? DType::f64 : DType::f32); }
-  void add(Problem p, DType dtype, DType filter_dtype) {
-    p.dtype = dtype, p.filter_dtype = filter_dtype;
-    const int turn = turn_++;
-    add(Case{p, (turn & 1) != 0, (turn & 2) != 0, (turn & 4) != 0});
-  }
-  void add(const Case& c) {
-    if (quick() && products(c.problem) > most_products_) return;
-    list_.push_back(c);
-  }
-  std::vector<Case> take() { return std::move(list_); }
-
- private:
-  int turn_ = 0;
-  double most_products_;
-  std::vector<Case> list_;
-};
-
-// One problem of each mode at a length, with filters about as long as the row.
-void add_modes(Table& table, std::int64_t n, DType dtype) {
-  table.add(causal(n, n), dtype);
-  table.add(circular(n, n, n), dtype);
-  table.add(circular(n, n + n / 2, 2 * n), dtype);
-  table.add(bidirectional(n, n, n, 1), dtype);
-  table.add(bidirectional(n, n, std::max<std::int64_t>(1, n - 1), 0), dtype);
-}
-
-void add_lengths(Table& table) {
-  // Tiny and prime; just below, at and above sizes of transforms for vectors of 1 to 16 lanes; at the edge of the
-  // choice between direct sums and transforms.
-  for (std::int64_t n : {1,   2,   3,   4,   5,   7,   8,   13,  15,  16,  17,  23,  31,   32,   33,  47,  48,
-                         49,  61,  63,  64,  65,  79,  80,  81,  95,  96,  97,  111, 112,  113,  127, 128, 129,
-                         159, 160, 161, 191, 192, 193, 223, 224, 225, 255, 256, 257, 383,  384,  385, 499, 511,
-                         512, 513, 639, 640, 641, 767, 768, 769, 895, 896, 897, 997, 1023, 1024, 1025})
-    add_modes(table, n, DType::f32);
-  for (std::int64_t n : {1, 2, 3, 5, 17, 31, 64, 65, 127, 192, 256, 257, 331, 512, 1009})
-    for (DType dtype : {DType::f64, DType::f16, DType::bf16}) add_modes(table, n, dtype);
-  for (std::int64_t n : {1279, 1280, 1281, 1536, 1793, 2047, 2048, 2049, 2560, 3071, 3073, 3585, 4096, 4099}) {
-    table.add(causal(n, n, 1, 2), DType::f32);
-    table.add(circular(n, n, n, 3, 1), n % 2 ? DType::f64 : DType::f32);
-    table.add(bidirectional(n, n, n, static_cast<int>(n % 2), 1, 1), n % 3 ? DType::f32 : DType::f64);
-  }
-}
-
-void add_filters(Table& table) {
-  for (std::int64_t n : {1, 6, 100, 300, 700})
-    for (std::int64_t taps : {std::int64_t{1}, std::int64_t{2}, std::int64_t{9}, n / 2 + 1, n, n + 1, 2 * n + 3}) {
-      table.add(causal(n, taps, 3, 2), DType::f32);
-      for (std::int64_t reverse : {std::int64_t{1}, std::int64_t{4}, n, 2 * n + 5})
-        for (int lag : {0, 1}) table.add(bidirectional(n, taps, reverse, lag, 2, 1), DType::f32);
-      // fft_size: the least, prime, just large enough for no tap to wrap, beyond that
-      for (std::int64_t size : {n, n + 1, std::int64_t{787}, n + taps - 1, 4 * n + 9})
-        if (size >= n) table.add(circular(n, std::min(taps, size), size, 2, 1), DType::f32);
-    }
-  // Taps that all wrap, and a filter as long as a transform that is much longer than the row.
-  table.add(circular(50, 5003, 5003), DType::f32);
-  table.add(circular(600, 4096, 4096), DType::f32);
-  table.add(circular(600, 8192, 8192, 1, 1), DType::f64);
-}
-
-void add_types(Table& table) {
-  for (DType dtype : kTypes)
-    for (DType filter_dtype : kTypes)
-      for (std::int64_t n : {12, 321}) {
-        table.add(causal(n, n), dtype, filter_dtype);
-        table.add(circular(n, n, n + 7), dtype, filter_dtype);
-        table.add(bidirectional(n, n, n, 1), dtype, filter_dtype);
-      }
-  for (DType dtype : kTypes)
-    for (int turn = 0; turn < 8; ++turn)
-      for (Problem p :
-           {causal(19, 19), causal(300, 300), circular(512, 400, 512, 3, 1), bidirectional(70, 66, 65, 0)}) {
-        p.dtype = dtype, p.filter_dtype = dtype == DType::f64 ? dtype : DType::f32;
-        table.add(Case{p, (turn & 1) != 0, (turn & 2) != 0, (turn & 4) != 0});
-      }
-}
-
-void add_batches(Table& table) {
-  for (std::int64_t batch : {1, 2, 3, 4, 5, 7, 16, 33})
-    for (DType dtype : {DType::f32, DType::f64, DType::bf16}) {
-      // pairs: fft_size a size of the table, length above half of it; odd batches leave a row without a partner
-      table.add(circular(512, 512, 512, batch, 1), dtype);
-      table.add(circular(300, 512, 512, batch, 2), dtype);
-      table.add(circular(1000, 77, 1024, batch, 1), dtype);
-      table.add(circular(700, 1280, 1280, batch, 1), dtype);
-      table.add(causal(300, 300, batch, 1), dtype);
-      table.add(causal(40, 5, batch, 3), dtype);
-    }
-  for (std::int64_t channels : {1, 2, 5, 65}) table.add(causal(130, 130, 2, channels), DType::f32);
-  for (Problem p : {causal(50, 50, 0, 3), causal(50, 50, 3, 0), circular(512, 512, 512, 0, 2), causal(600, 600, 0, 2),
-                    bidirectional(300, 300, 300, 1, 0, 1), causal(600, 600, 0, 0)})
-    table.add(p, DType::f32);
+std::vector<Case> of_few_products(std::vector<Case> list) {
+  std::erase_if(list, [](const Case& c) { return products(c.problem) > 3e5; });
+  return list;
 }
 
 }  // namespace
@@ -145,45 +171,17 @@ bool quick() {
 }
 
 const std::vector<Case>& cases() {
-  static const std::vector<Case> list = [] {
-    Table table;
-    add_lengths(table), add_filters(table), add_types(table), add_batches(table);
-    return table.take();
-  }();
+  static const std::vector<Case> list = quick() ? of_few_products(read_cases("cpp")) : read_cases("cpp");
   return list;
 }
 
 const std::vector<Case>& long_cases() {
-  static const std::vector<Case> list = [] {
-    Table table;
-    table.add(causal(20000, 20000, 1, 1), DType::f32);
-    table.add(causal(20000, 900, 1, 1), DType::f64);
-    table.add(bidirectional(20000, 600, 500, 1, 1, 1), DType::bf16);
-    table.add(circular(16384, 1500, 16384, 2, 1), DType::f32);
-    table.add(circular(16000, 16384, 16384, 2, 1), DType::f16);
-    table.add(causal(70000, 1200, 1, 1), DType::f32);
-    table.add(bidirectional(70001, 300, 400, 0, 1, 1), DType::f64);
-    table.add(circular(70000, 500, 70001, 1, 1), DType::f32);
-    return table.take();
-  }();
+  static const std::vector<Case> list = quick() ? std::vector<Case>() : read_cases("long");
   return list;
 }
 
 const std::vector<Case>& sample_cases() {
-  static const std::vector<Case> list = [] {
-    Table table(1e12);
-    for (DType dtype : kTypes) {
-      table.add(causal(45, 7, 3, 2), dtype);               // direct
-      table.add(causal(301, 301, 3, 2), dtype);            // right-angle
-      table.add(circular(512, 512, 512, 5, 2), dtype);     // pairs
-      table.add(circular(300, 400, 401, 2, 2), dtype);     // wrapped taps
-      table.add(bidirectional(259, 259, 200, 1), dtype);   // both sides
-      table.add(bidirectional(20, 3, 4, 0, 2, 3), dtype);  // both sides, direct
-      table.add(causal(300, 200, 70, 1), dtype);           // several slices of one channel
-      table.add(circular(1000, 1024, 1024, 9, 1), dtype);  // pairs in several slices
-    }
-    return table.take();
-  }();
+  static const std::vector<Case> list = read_cases("sample");
   return list;
 }
 

@@ -1,4 +1,5 @@
-// The table of problems that drives correctness, gradients, filters, memory and threads.
+// The problems of the table python/flashfftconv/cases.txt, which drive correctness, gradients, filters, memory and
+// threads.
 #pragma once
 
 #include <vector>

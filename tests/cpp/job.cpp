@@ -27,6 +27,8 @@ std::string describe(const Case& c) {
   if (c.pregate) text += ", pregate";
   if (c.postgate) text += ", postgate";
   if (c.skip) text += ", skip";
+  const char* const names[] = {"", "spaced", "transposed", "reversed", "same for the batch", "same for channels"};
+  if (c.inputs != Arrangement::contiguous) text += std::string(", ") + names[static_cast<int>(c.inputs)];
   return text;
 }
 
@@ -97,11 +99,12 @@ Job::Job(const Case& c, const Options& options)
   const Problem& p = c.problem;
   REQUIRE_MESSAGE(plan_, plan_.status().message());
   Random random(options.seed);
+  const Arrangement inputs = options.inputs == Arrangement::contiguous ? c.inputs : options.inputs;
   auto rows = [&](Arrangement arrangement, bool output) {
     return std::make_unique<RowsTensor>(p, p.dtype, arrangement, options.fence, output);
   };
   auto input = [&] {
-    auto tensor = rows(options.inputs, false);
+    auto tensor = rows(inputs, false);
     tensor->fill([&](auto, auto, auto) { return random.normal(); });
     return tensor;
   };
@@ -113,8 +116,8 @@ Job::Job(const Case& c, const Options& options)
   if (c.postgate) dpostgate = rows(options.outputs, true);
 
   auto taps = [&](std::int64_t count, DType dtype, bool output) {
-    return std::make_unique<TapsTensor>(p.channels, count, dtype, output ? options.outputs : options.inputs,
-                                        options.fence, output);
+    return std::make_unique<TapsTensor>(p.channels, count, dtype, output ? options.outputs : inputs, options.fence,
+                                        output);
   };
   // Taps that fade as learned ones do, to 1/50 of the first at the row's end.
   auto fill = [&](TapsTensor& tensor, std::int64_t count) {

@@ -13,12 +13,6 @@
 
 namespace ffc::test {
 
-struct Case {
-  Problem problem;
-  bool pregate = false, postgate = false, skip = false;
-};
-std::string describe(const Case& c);
-
 enum class Arrangement {
   contiguous,
   spaced,             // gaps after each row and each batch
@@ -28,8 +22,16 @@ enum class Arrangement {
   same_for_channels,  // channel stride 0: inputs only
 };
 
+struct Case {
+  Problem problem;
+  bool pregate = false, postgate = false, skip = false;
+  Arrangement inputs = Arrangement::contiguous;
+};
+std::string describe(const Case& c);
+
 struct Options {
-  Arrangement inputs = Arrangement::contiguous, outputs = Arrangement::contiguous;
+  Arrangement inputs = Arrangement::contiguous;  // for cases that have no arrangement of their own
+  Arrangement outputs = Arrangement::contiguous;
   Fence fence = Fence::margins;
   int workers = 1;
   ParallelFor parallel = {};

@@ -14,7 +14,8 @@ void check_case(const Case& c, const Options& options = {}) {
   INFO(describe(c));
   Job job(c, options);
   check_forward_result(job, job.forward());
-  check_gradients(job, job.backward());
+  // A backward pass that skips what a model without a skip term does not ask for takes a shorter way.
+  check_gradients(job, job.backward({.dskip = c.skip || options.seed % 3 == 0}));
 }
 
 TEST_CASE("forward and backward agree with the definition") {

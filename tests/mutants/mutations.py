@@ -18,6 +18,18 @@ MUTATIONS = [
     (ROWS, "if constexpr (with_gate) v = hn::Mul(v, part.load(d, gate + i));", "", "the gate of the output is ignored"),
     (
         ROWS,
+        "if constexpr (kGated) v = hn::Mul(v, part.load(D(), gate_ + i));",
+        "",
+        "the gate of an output written as it leaves the root is ignored",
+    ),
+    (
+        ROWS,
+        "    if (gate_) v = hn::Mul(v, part.load(D(), gate_ + i));\n    measure_.add(v);",
+        "    measure_.add(v);",
+        "the gate of an input read on its way into the root is ignored",
+    ),
+    (
+        ROWS,
         "    if (gate) v = hn::Mul(v, part.load(d, gate + i));\n    measure.add(v);",
         "    measure.add(v);",
         "the gate of the input is ignored",
@@ -28,6 +40,12 @@ MUTATIONS = [
         "if (i < length) piece(i, Part{length - i});",
         "if (i + 1 < length) piece(i, Part{length - i});",
         "a last single sample is not written",
+    ),
+    (
+        ROWS,
+        "else if (i < length_)\n      write(i, Part{length_ - i}, v);",
+        "else if (i + 1 < length_)\n      write(i, Part{length_ - i}, v);",
+        "a last single sample is not written as it leaves the root",
     ),
     # the filter
     (
@@ -118,8 +136,8 @@ MUTATIONS = [
     ),
     (
         SPECTRAL,
-        "if (!x.finite[i] || !g.finite[i])",
-        "if (!x.finite[i] && !g.finite[i])",
+        "!(x.all_finite() && g.all_finite())",
+        "!(x.all_finite() || g.all_finite())",
         "the gradient of the taps hides a NaN",
     ),
     (
@@ -127,6 +145,12 @@ MUTATIONS = [
         "x.exponents[i] = exponent_of(size, pairs);",
         "x.exponents[i] = exponent_of(size, false);",
         "rows of a pair keep their sizes",
+    ),
+    (
+        SPECTRAL,
+        "return exponent_of(size, false) == 0;",
+        "return size.largest >= 0;",
+        "a row read on its way into the root is never scaled",
     ),
     # threads, slices, memory, checks
     (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -166,6 +167,35 @@ def test_bench_errors_catch_a_wrong_answer():
     assert found["err"] > 1e-3
     assert found["round_x"] > 1000
     assert found["err_dk"] > 1e-3
+
+
+def allocated(call):
+    """(Most bytes held at a time, bytes left in what `call` returns), by torch's own record of its allocator."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        kept = call()
+    events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
+    sizes = [event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())]
+    del kept
+    return max(itertools.accumulate(sizes)), sum(sizes)
+
+
+@pytest.mark.parametrize("mode", ["causal", "gated causal", "bidirectional", "circular", "partial"])
+@pytest.mark.parametrize(("n", "batch", "channels"), [(64, 2, 3), (2048, 8, 5), (2048, 40, 1)])
+def test_bench_shows_the_memory_that_is_allocated(mode, n, batch, channels):
+    from flashfftconv.cli import bench_cases, bench_measure
+
+    case = bench_cases.Case(mode=mode, n=n, dtype=torch.float32, batch=batch, channels=channels)
+    inputs = bench_cases.make_inputs(case)
+    shown = bench_measure.working_memory(case, inputs)
+    leaves = {name: tensor.requires_grad_(True) for name, tensor in inputs.items()}
+    y = bench_cases.call_ours(case, leaves)
+    passes = {
+        "fwd_extra_bytes": lambda: bench_cases.call_ours(case, leaves),
+        "bwd_extra_bytes": lambda: torch.autograd.grad(y, list(leaves.values()), y, retain_graph=True),
+    }
+    for key, run_pass in passes.items():
+        most, left = allocated(run_pass)
+        assert 0 <= most - left - shown[key] <= 64, f"{key}: shown {shown[key]}, allocated {most - left}"
 
 
 def test_bench_catches_a_filter_kept_behind_the_callers_back():

@@ -101,7 +101,7 @@ def append_rows(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def make_table(rows: list[dict[str, Any]]) -> Table:
-    """One line per case: both times, the ratio with its quartiles, and the errors of ours."""
+    """One line per case: both times, the ratio with its quartiles, and the errors and working memory of ours."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for title in ("mode", "L", "B", "H", "dtype"):
         table.add_column(title, justify="left" if title in ("mode", "dtype") else "right")
@@ -114,6 +114,7 @@ def make_table(rows: list[dict[str, Any]]) -> Table:
         "ratio",
         "error\nof y",
         "worst error\nof gradients",
+        "working KiB\nfwd, bwd",
     ):
         table.add_column(title, justify="right", no_wrap=True)
     theirs, ours = IMPLEMENTATIONS
@@ -126,5 +127,8 @@ def make_table(rows: list[dict[str, Any]]) -> Table:
             ratio = f"{first[key] / second[key]:.2f} [{lower:.2f}, {upper:.2f}]"
             cells += [f"{first[key]:.2f}", f"{second[key]:.2f}", ratio.replace("[", r"\[")]
         gradients = max(value for key, value in second.items() if key.startswith("err_"))
-        table.add_row(*cells, f"{second['err']:.1e}", f"{gradients:.1e}")
+        memory = [second[key] / 1024 for key in ("fwd_extra_bytes", "bwd_extra_bytes") if key in second]
+        table.add_row(
+            *cells, f"{second['err']:.1e}", f"{gradients:.1e}", ", ".join(f"{size:.0f}" for size in memory) or "-"
+        )
     return table

@@ -1,42 +1,20 @@
-"""What ``flashfftconv bench`` measures: modes, shapes and inputs, and how each is called."""
+"""What ``flashfftconv bench`` measures: the table's modes, with shapes and inputs, and how each is called."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 import flashfftconv
+from flashfftconv.cases import benchmarks
 from flashfftconv.train.fft_reference import fft_conv
 
 DTYPES = {name: getattr(torch, name) for name in ("float32", "float64", "float16", "bfloat16")}
-DEFAULT_LENGTHS = "512,2048,8192,32768,131072,2097152"
-
-
-class Mode(NamedTuple):
-    """`padded`: inputs are half the FFT size n. `call` is how the operation is named; "circular" has period n."""
-
-    padded: bool
-    gated: bool
-    call: str
-
-
-MODES = {
-    "circular": Mode(False, False, "circular"),
-    "gated circular": Mode(False, True, "circular"),
-    "half": Mode(True, False, "circular"),
-    "gated half": Mode(True, True, "circular"),
-    "causal": Mode(True, False, "causal"),
-    "gated causal": Mode(True, True, "causal"),
-    "partial": Mode(True, False, "causal"),
-    "bidirectional": Mode(True, False, "bidirectional"),
-}
-
-# In "partial" mode the filter has this fraction of the input's length.
-PARTIAL_FRACTION = 16
+MODES = benchmarks()
+DEFAULT_LENGTHS = ",".join(MODES["causal"].columns["N"])
 
 # Batch and channels from an FFT size upwards: what fits and takes a fraction of a second.
 CPU_SHAPES = ((0, 8, 64), (131072, 4, 16), (262144, 2, 16), (524288, 2, 8), (1048576, 2, 4), (4194304, 1, 4))
@@ -71,14 +49,17 @@ class Case:
         """(B, H, L) of the input."""
         table = CUDA_SHAPES if self.device.startswith("cuda") else CPU_SHAPES
         _, batch, channels = [row for row in table if row[0] <= self.n][-1]
-        length = self.n // 2 if MODES[self.mode].padded else self.n
-        return self.batch or batch, self.channels or channels, length
+        return self.batch or batch, self.channels or channels, MODES[self.mode].at(self.n)["L"]
 
     @property
     def taps(self) -> int:
         """Lk, the length of the filter."""
-        length = self.shape[2]
-        return max(1, length // PARTIAL_FRACTION) if self.mode == "partial" else length
+        return MODES[self.mode].at(self.n)["Lk"]
+
+    @property
+    def operation(self) -> str:
+        """The mode as `long_conv` names it."""
+        return MODES[self.mode].columns["mode"][0]
 
     def describe(self) -> dict[str, object]:
         """The columns that say what a row is about."""
@@ -91,29 +72,37 @@ def make_inputs(case: Case) -> dict[str, Tensor]:
     """Inputs of unit scale and filters that decay, by the names that `long_conv` gives them."""
     generator = torch.Generator(case.device).manual_seed(case.seed)
     place = {"device": case.device, "generator": generator}
-    shape, taps = case.shape, case.taps
-    decay = torch.exp(-torch.arange(taps, device=case.device) * (8.0 / taps)) / math.sqrt(taps)
+    shape, sizes, extras = case.shape, MODES[case.mode].at(case.n), MODES[case.mode].columns["with"][0]
     filter_dtype = torch.float64 if case.dtype == torch.float64 else torch.float32
 
-    def make_filter() -> Tensor:
+    def make_filter(taps: int) -> Tensor:
+        decay = torch.exp(-torch.arange(taps, device=case.device) * (8.0 / taps)) / math.sqrt(taps)
         return (torch.randn(shape[1], taps, **place) * decay).to(filter_dtype)
 
     def make_signal() -> Tensor:
         return torch.randn(shape, **place).to(case.dtype)
 
-    inputs = {"u": make_signal(), "k": make_filter()}
-    if MODES[case.mode].call == "bidirectional":
-        inputs["k_rev"] = make_filter()
-    if MODES[case.mode].gated:
-        inputs["pregate"], inputs["postgate"] = make_signal(), make_signal()
+    inputs = {"u": make_signal(), "k": make_filter(sizes["Lk"])}
+    if sizes["Lr"]:
+        inputs["k_rev"] = make_filter(sizes["Lr"])
+    for name in ("pre", "post"):
+        if name in extras.split("+"):
+            inputs[f"{name}gate"] = make_signal()
     return inputs
 
 
 def call_ours(case: Case, inputs: dict[str, Tensor]) -> Tensor:
     """The operation as this package does it."""
-    mode = MODES[case.mode].call
-    period = {"fft_size": case.n} if mode == "circular" else {}
-    return flashfftconv.long_conv(**inputs, mode=mode, **period)
+    return flashfftconv.long_conv(**inputs, **_how(case))
+
+
+def explain_ours(case: Case, inputs: dict[str, Tensor]) -> str:
+    """The plan of `call_ours`, in words."""
+    return flashfftconv.explain(inputs["u"], inputs["k"], k_rev=inputs.get("k_rev"), **_how(case))
+
+
+def _how(case: Case) -> dict[str, object]:
+    return {"mode": case.operation, "fft_size": case.n if case.operation == "circular" else None}
 
 
 def call_torch(case: Case, inputs: dict[str, Tensor], dtype: torch.dtype | None = None) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from flashfftconv.train.timing import Spread, alternate
 
-from .bench_cases import Case, call_ours, call_torch, make_inputs
+from .bench_cases import Case, call_ours, call_torch, explain_ours, make_inputs
 
 Implementation = Callable[[Case, dict[str, Tensor]], Tensor]
 
@@ -29,6 +30,7 @@ def measure(case: Case, repetitions: int) -> list[dict[str, Any]]:
     inputs = make_inputs(case)
     about = case.describe()
     rows = {name: {"impl": name, **about, **errors(case, call, inputs)} for name, call in IMPLEMENTATIONS.items()}
+    rows["ours"] |= working_memory(case, inputs)
     forward, backward = time_case(case, inputs, repetitions)
     total = [[f + b for f, b in zip(*pair, strict=True)] for pair in zip(forward, backward, strict=True)]
     for key, (first, second) in (("fwd_ms", forward), ("bwd_ms", backward), ("total_ms", total)):
@@ -36,6 +38,12 @@ def measure(case: Case, repetitions: int) -> list[dict[str, Any]]:
         ratio = Spread.of([a / b for a, b in zip(first, second, strict=True)])
         rows["ours"][f"{key}_ratio_quartiles"] = [ratio.lower, ratio.upper]
     return [{key: rounded(value) for key, value in row.items()} for row in rows.values()]
+
+
+def working_memory(case: Case, inputs: dict[str, Tensor]) -> dict[str, int]:
+    """Bytes that the plan takes beyond inputs and outputs, forward and backward; none where torch.fft does the work."""
+    found = re.search(r"workspace: (\d+) bytes forward, (\d+) backward", explain_ours(case, inputs))
+    return {"fwd_extra_bytes": int(found[1]), "bwd_extra_bytes": int(found[2])} if found else {}
 
 
 def errors(case: Case, call: Implementation, inputs: dict[str, Tensor]) -> dict[str, float]:

@@ -119,7 +119,7 @@ struct Direct {
       }
       if (a.dk.data || a.dk_rev.data)
         for (std::int64_t j = 0; j < s.points; ++j) dt[j] += dot(d, g.samples, x.samples - lowest - j, length);
-      if (a.dskip) *dskip += dot(d, g.samples, x.samples, length);
+      if (a.dskip) *dskip += dot_in_double(g.samples, x.samples, length);
     }
   }
 

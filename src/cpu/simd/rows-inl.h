@@ -221,13 +221,16 @@ struct Finish {
   T skip = 0;
   const T* x = nullptr;  // null: no skip term
   int x_exponent = 0;
+
+  // A power of two that is not small is applied in two halves, each within range.
+  bool in_halves() const { return exponent / 2 < -32 || exponent / 2 > 32; }
 };
 
-// out = gate * value (gate null: value). A power of two that is not small is applied in two halves, each within range.
+// out = gate * value (gate null: value).
 template <class D, typename Io, typename T = hn::TFromD<D>>
 HWY_NOINLINE void finish_row(D d, const T* sum, const Finish<T>& f, const Io* gate, std::int64_t length, Io* out) {
   const int half = f.exponent / 2;
-  const bool halves = half < -32 || half > 32;
+  const bool halves = f.in_halves();
   const auto scale1 = hn::Set(d, f.weight * power_of_two<T>(halves ? half : f.exponent)),
              scale2 = hn::Set(d, power_of_two<T>(f.exponent - half));
   const auto skip = hn::Set(d, f.skip), up = hn::Set(d, power_of_two<T>(f.x_exponent));
@@ -253,6 +256,73 @@ HWY_NOINLINE void finish_row(D d, const T* sum, const Finish<T>& f, const Io* ga
     run(no, no);
 }
 
+// ---- rows that go through a transform's root as they are read or written (transform-inl.h: source and sink)
+
+// The number of i < part, a multiple of the lanes, for which vectors at i, part + i .. 3 part + i lie inside the row.
+template <class D>
+HWY_INLINE std::int64_t whole_vectors(D d, std::int64_t part, std::int64_t length) {
+  const std::int64_t lanes = hn::Lanes(d);
+  return HWY_MIN(part, HWY_MAX(std::int64_t{0}, length - 3 * part) / lanes * lanes);
+}
+
+// x = u * gate (gate null: u) in the compute type, zeros past the row's end.
+template <class D, typename Io>
+class RowReader {
+ public:
+  RowReader(D d, const Io* u, const Io* gate, std::int64_t length) : u_(u), gate_(gate), length_(length), measure_(d) {}
+  std::int64_t whole(std::int64_t part) const { return whole_vectors(D(), part, length_); }
+  template <class Flag>
+  HWY_INLINE hn::Vec<D> operator()(std::int64_t i, Flag whole) {
+    if (whole || i + static_cast<std::int64_t>(hn::Lanes(D())) <= length_) return read(i, Whole());
+    return i < length_ ? read(i, Part{length_ - i}) : hn::Zero(D());
+  }
+  // Of the samples read.
+  HWY_INLINE auto size() const { return measure_.size(); }
+
+ private:
+  template <class Extent>
+  HWY_INLINE hn::Vec<D> read(std::int64_t i, Extent part) {
+    auto v = part.load(D(), u_ + i);
+    if (gate_) v = hn::Mul(v, part.load(D(), gate_ + i));
+    measure_.add(v);
+    return v;
+  }
+  const Io* u_;
+  const Io* gate_;
+  std::int64_t length_;
+  Measure<D> measure_;
+};
+
+// out = gate * factor * value.
+template <class D, typename Io, bool kGated>
+class RowWriter {
+  using T = hn::TFromD<D>;
+
+ public:
+  RowWriter(D d, T factor, const Io* gate, std::int64_t length, Io* out)
+      : factor_(hn::Set(d, factor)), gate_(gate), length_(length), out_(out) {}
+  std::int64_t whole(std::int64_t part) const { return whole_vectors(D(), part, length_); }
+  template <class Flag>
+  HWY_INLINE void operator()(std::int64_t i, Flag whole, hn::Vec<D> v) const {
+    if (whole || i + static_cast<std::int64_t>(hn::Lanes(D())) <= length_)
+      write(i, Whole(), v);
+    else if (i < length_)
+      write(i, Part{length_ - i}, v);
+  }
+
+ private:
+  template <class Extent>
+  HWY_INLINE void write(std::int64_t i, Extent part, hn::Vec<D> value) const {
+    auto v = hn::Mul(value, factor_);
+    if constexpr (kGated) v = hn::Mul(v, part.load(D(), gate_ + i));
+    part.store(D(), v, out_ + i);
+  }
+  hn::Vec<D> factor_;
+  const Io* gate_;
+  std::int64_t length_;
+  Io* out_;
+};
+
 // sum of a[i] b[i]: 16 terms a lane in the compute type, in double beyond.
 template <class D, typename T = hn::TFromD<D>>
 HWY_INLINE double dot(D d, const T* a, const T* b, std::int64_t length) {
@@ -266,6 +336,21 @@ HWY_INLINE double dot(D d, const T* a, const T* b, std::int64_t length) {
     });
     total += static_cast<double>(hn::GetLane(hn::SumOfLanes(d, sum)));
   }
+  return total;
+}
+
+// The same for one number a row, skip's gradient, in double, where products of floats are exact: what one row is off by
+// would add up over a batch of rows that are alike, whose sum may be small.
+template <typename T>
+HWY_INLINE double dot_in_double(const T* a, const T* b, std::int64_t length) {
+  constexpr int kSums = 16;  // side by side, so that they fill vectors
+  double sums[kSums] = {};
+  std::int64_t i = 0;
+  for (; i + kSums <= length; i += kSums)
+    for (int j = 0; j < kSums; ++j) sums[j] += static_cast<double>(a[i + j]) * static_cast<double>(b[i + j]);
+  for (int j = 0; i + j < length; ++j) sums[j] += static_cast<double>(a[i + j]) * static_cast<double>(b[i + j]);
+  double total = 0;
+  for (const double sum : sums) total += sum;
   return total;
 }
 

@@ -140,6 +140,7 @@ struct Spectral {
     T* rows[2] = {nullptr, nullptr};
     int exponents[2] = {0, 0};
     bool finite[2] = {true, true};
+    bool all_finite() const { return finite[0] && finite[1]; }
   };
 
   template <typename Io>
@@ -186,6 +187,57 @@ struct Spectral {
     return f;
   }
 
+  // ---- into the transform and out of it
+
+  // Whether rows pass the root as they are read and written. A short one does not: a loop that does nothing else asks
+  // for all of its cache lines at once, which counts for more when they come from far.
+  static bool passes_root(const Shape<T>& s) {
+    constexpr std::int64_t kShort = 1000;
+    return s.algorithm == Algorithm::right_angle && s.tables->size.root == 4 && s.points > kShort;
+  }
+  static std::int64_t part(const Shape<T>& s) { return s.points / s.tables->size.root; }
+
+  // z = x = gate u below the root, x kept nowhere. False where that cannot be: with another root, and for a row that
+  // has to be scaled, which shows when it has been read.
+  template <typename Io>
+  static bool enter(const Shape<T>& s, const Io* u, const Io* gate, Field<T> z) {
+    if (!passes_root(s)) return false;
+    const D d;
+    const RowReader<D, Io> row(d, u, gate, s.problem.length);
+    const auto size = real_root4_down(d, s.tables->root.data(), part(s), row, z).size();
+    return exponent_of(size, false) == 0;
+  }
+
+  // What comes out of z, rows b + i, i < count, to one or two outputs, each with its gate. A single one is written as
+  // it leaves the root; for two the row is kept, because reading and writing at six places at a time costs more.
+  struct Output {
+    ConstRows gate;
+    Rows out;
+  };
+  template <typename Io>
+  static void leave(const Shape<T>& s, Field<T> z, const Loaded& x, std::int64_t b, int count, std::int64_t h,
+                    const T* spectrum, const void* skip, const Output* outputs, int exits) {
+    const D d;
+    const Finish<T> f = finish_of(s, spectrum, x, 0, skip, h);
+    if (passes_root(s) && exits == 1 && !skip && !f.in_halves()) {
+      const T factor = f.weight * power_of_two<T>(f.exponent), *matrix = s.tables->root.data();
+      const Io* gate = row<Io>(outputs->gate, b, h);
+      Io* out = row<Io>(outputs->out, b, h);
+      if (gate)
+        real_root4_up(d, matrix, part(s), z, RowWriter<D, Io, true>(d, factor, gate, s.problem.length, out));
+      else
+        real_root4_up(d, matrix, part(s), z, RowWriter<D, Io, false>(d, factor, gate, s.problem.length, out));
+      return;
+    }
+    root_inverse(s, z, s.algorithm == Algorithm::pairs);
+    for (int i = 0; i < count; ++i) {
+      const T* values = result(s, z, x, i);
+      for (int e = 0; e < exits; ++e)
+        finish_row(d, values, finish_of(s, spectrum, x, i, skip, h), row<Io>(outputs[e].gate, b + i, h),
+                   s.problem.length, row<Io>(outputs[e].out, b + i, h));
+    }
+  }
+
   template <typename Io>
   static void forward(const Shape<T>& s, const ForwardArguments& a, std::int64_t h, std::int64_t begin,
                       std::int64_t end, const T* spectrum, T* scratch) {
@@ -197,14 +249,15 @@ struct Spectral {
         a.skip ? scratch + 2 * array_size(s.points) : z.re;  // kept for the skip term, else transformed in place
     for (std::int64_t b = begin; b < end; b += pairs ? 2 : 1) {
       const int count = pairs && b + 1 < end ? 2 : 1;
-      Loaded x = load_rows<Io>(s, a.u, a.pregate, b, count, h, rows);
-      scale_rows(s, x);
-      root_forward(s, x.rows[0], x.rows[1], z);
+      Loaded x;
+      if (a.skip || !enter(s, row<Io>(a.u, b, h), row<Io>(a.pregate, b, h), z)) {
+        x = load_rows<Io>(s, a.u, a.pregate, b, count, h, rows);
+        scale_rows(s, x);
+        root_forward(s, x.rows[0], x.rows[1], z);
+      }
       descend(d, *s.tables, {z}, {kDownUp}, FilterProduct<T, false>{filter});
-      root_inverse(s, z, pairs);
-      for (int i = 0; i < count; ++i)
-        finish_row(d, result(s, z, x, i), finish_of(s, spectrum, x, i, a.skip, h), row<Io>(a.postgate, b + i, h),
-                   s.problem.length, row<Io>(a.y, b + i, h));
+      const Output y{a.postgate, a.y};
+      leave<Io>(s, z, x, b, count, h, spectrum, a.skip, &y, 1);
     }
   }
 
@@ -212,8 +265,13 @@ struct Spectral {
 
   struct Wanted {
     bool rows, taps, postgate;  // dx; dk or dk_rev; dpostgate
+    bool x, g;                  // transforms of
     explicit Wanted(const BackwardArguments& a)
-        : rows(a.du.data || a.dpregate.data), taps(a.dk.data || a.dk_rev.data), postgate(a.dpostgate.data) {}
+        : rows(a.du.data || a.dpregate.data),
+          taps(a.dk.data || a.dk_rev.data),
+          postgate(a.dpostgate.data),
+          x(taps || postgate),
+          g(taps || rows) {}
   };
 
   template <typename Io>
@@ -234,35 +292,42 @@ struct Spectral {
                             const T* spectrum, T* sums, T* scratch) {
     const std::int64_t size = array_size(s.points);
     const Wanted want(a);
-    Loaded x = load_rows<Io>(s, a.u, a.pregate, b, count, h, scratch);
-    Loaded g = load_rows<Io>(s, a.dy, a.postgate, b, count, h, scratch + 2 * size);
-    if (want.taps && !share_exponents(x, g, count)) {
-      // A partner of another magnitude: in one sum they would share a scale, so each goes alone.
-      for (int i = 0; i < count; ++i) backward_rows<Io>(s, a, h, b + i, 1, spectrum, sums, scratch);
-      return;
-    }
-    if (a.dskip)
-      for (int i = 0; i < count; ++i)
-        *reinterpret_cast<double*>(sums) += dot(D(), g.rows[i], x.rows[i], s.problem.length);
-    if (want.taps && s.algorithm == Algorithm::pairs)
-      for (int i = 0; i < count; ++i)
-        if (!x.finite[i] || !g.finite[i]) sums[kHeader] = std::numeric_limits<T>::quiet_NaN();
-    scale_rows(s, x);
-    scale_rows(s, g);
-
     const Field<T> zx = field(s, scratch + 4 * size), zg = field(s, scratch + 6 * size);
-    multiply_spectra(s, want, x, g, zx, zg, spectrum, sums);
-    for (int i = 0; i < count; ++i) {
-      if (want.rows) {
-        const T* dx = result(s, zg, g, i);
-        const Finish<T> f = finish_of(s, spectrum, g, i, a.skip, h);
-        if (a.du.data) finish_row(D(), dx, f, row<Io>(a.pregate, b + i, h), s.problem.length, row<Io>(a.du, b + i, h));
-        if (a.dpregate.data)
-          finish_row(D(), dx, f, row<Io>(a.u, b + i, h), s.problem.length, row<Io>(a.dpregate, b + i, h));
+    Loaded x, g;
+    int exponent = 0;  // of x and g together
+    const bool entered = !a.skip && !a.dskip &&
+                         (!want.x || enter(s, row<Io>(a.u, b, h), row<Io>(a.pregate, b, h), zx)) &&
+                         (!want.g || enter(s, row<Io>(a.dy, b, h), row<Io>(a.postgate, b, h), zg));
+    if (!entered) {
+      x = load_rows<Io>(s, a.u, a.pregate, b, count, h, scratch);
+      g = load_rows<Io>(s, a.dy, a.postgate, b, count, h, scratch + 2 * size);
+      if (want.taps && !share_exponents(x, g, count)) {
+        // A partner of another magnitude: in one sum they would share a scale, so each goes alone.
+        for (int i = 0; i < count; ++i) backward_rows<Io>(s, a, h, b + i, 1, spectrum, sums, scratch);
+        return;
       }
-      if (want.postgate)
-        finish_row(D(), result(s, zx, x, i), finish_of(s, spectrum, x, i, a.skip, h), row<Io>(a.dy, b + i, h),
-                   s.problem.length, row<Io>(a.dpostgate, b + i, h));
+      if (a.dskip)
+        for (int i = 0; i < count; ++i)
+          *reinterpret_cast<double*>(sums) += dot_in_double(g.rows[i], x.rows[i], s.problem.length);
+      if (want.taps && s.algorithm == Algorithm::pairs && !(x.all_finite() && g.all_finite()))
+        sums[kHeader] = std::numeric_limits<T>::quiet_NaN();
+      exponent = x.exponents[0] + g.exponents[0];
+      scale_rows(s, x);
+      scale_rows(s, g);
+      if (want.x) root_forward(s, x.rows[0], x.rows[1], zx);
+      if (want.g) root_forward(s, g.rows[0], g.rows[1], zg);
+    }
+    multiply_spectra(s, want, exponent, zx, zg, spectrum, sums);
+    if (want.rows) {
+      Output outputs[2];
+      int exits = 0;
+      if (a.du.data) outputs[exits++] = {a.pregate, a.du};
+      if (a.dpregate.data) outputs[exits++] = {a.u, a.dpregate};
+      leave<Io>(s, zg, g, b, count, h, spectrum, a.skip, outputs, exits);
+    }
+    if (want.postgate) {
+      const Output dpostgate{a.dy, a.dpostgate};
+      leave<Io>(s, zx, x, b, count, h, spectrum, a.skip, &dpostgate, 1);
     }
   }
 
@@ -279,26 +344,19 @@ struct Spectral {
     return true;
   }
 
-  // zx = X H, zg = G conj(H), back in time; sums += G conj(X). Only what is wanted.
-  static void multiply_spectra(const Shape<T>& s, const Wanted& want, const Loaded& x, const Loaded& g, Field<T> zx,
-                               Field<T> zg, const T* spectrum, T* sums) {
+  // zx = X H, zg = G conj(H), up to the root; sums += G conj(X) 2^exponent. Only what is wanted.
+  static void multiply_spectra(const Shape<T>& s, const Wanted& want, int exponent, Field<T> zx, Field<T> zg,
+                               const T* spectrum, T* sums) {
     const D d;
-    const bool pairs = s.algorithm == Algorithm::pairs;
     const ConstField filter = const_field(s, spectrum + kHeader);
-    const bool need_x = want.taps || want.postgate, need_g = want.taps || want.rows;
-    if (need_x) root_forward(s, x.rows[0], x.rows[1], zx);
-    if (need_g) root_forward(s, g.rows[0], g.rows[1], zg);
-    if (need_x && need_g) {
-      const GradientProduct<T> product{filter, field(s, sums + kHeader),
-                                       std::ldexp(T(1), x.exponents[0] + g.exponents[0]), want.taps};
+    if (want.x && want.g) {
+      const GradientProduct<T> product{filter, field(s, sums + kHeader), std::ldexp(T(1), exponent), want.taps};
       descend(d, *s.tables, {zx, zg}, {want.postgate ? kDownUp : kDown, want.rows ? kDownUp : kDown}, product);
-    } else if (need_x) {
+    } else if (want.x) {
       descend(d, *s.tables, {zx}, {kDownUp}, FilterProduct<T, false>{filter});
-    } else if (need_g) {
+    } else if (want.g) {
       descend(d, *s.tables, {zg}, {kDownUp}, FilterProduct<T, true>{filter});
     }
-    if (want.postgate) root_inverse(s, zx, pairs);
-    if (want.rows) root_inverse(s, zg, pairs);
   }
 
   static void finish(const Shape<T>& s, const BackwardArguments& a, std::int64_t h, T* sums, std::int64_t slices) {

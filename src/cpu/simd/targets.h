@@ -42,11 +42,13 @@ const Target* targets(int& count) {
   return list;
 }
 
+// The best one where no name is given; an empty name is none, as scripts clear a variable.
 const Kernels<FFC_COMPUTE_TYPE>* find(const char* name) {
   int count;
   const Target* list = targets(count);
   for (int i = 0; i < count; ++i)
-    if (list[i].supported && (!name || !std::strcmp(list[i].name, name))) return list[i].kernels(list[i].name);
+    if (list[i].supported && (!name || !*name || !std::strcmp(list[i].name, name)))
+      return list[i].kernels(list[i].name);
   return nullptr;
 }
 

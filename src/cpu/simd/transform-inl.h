@@ -10,6 +10,8 @@
 #define FFC_CPU_SIMD_TRANSFORM_INL_H_
 #endif
 
+#include <type_traits>
+
 #include "cpu/simd/vector-inl.h"
 #include "cpu/tables.h"
 
@@ -86,13 +88,35 @@ HWY_NOINLINE void root_up(D d, const T* matrix, std::int64_t part, Field<T> x) {
 }
 
 // The commonest root on real rows, R = 4: e(j (s + c) / 4) = e(j s / 4) i^(j c), so a twist by the first row of the
-// matrix and a butterfly: 16 operations down and 21 up where the dense matrix takes 24 and 27.
-template <class D, typename T = hn::TFromD<D>>
-HWY_NOINLINE void real_root4_down(D d, const T* matrix, std::int64_t part, const T* x, Field<T> out) {
+// matrix and a butterfly: 16 operations down and 21 up where the dense matrix takes 24 and 27. Where a row comes from
+// and goes to is the caller's, so that it need not pass through memory once more:
+//   source(i, whole)        the vector of samples i ..      sink(i, whole, vector)    the same on the way out
+//   source.whole(part)      the number of i < part for which all four vectors lie inside the row: those get a true
+//                           `whole`, a constant
+// The source is returned, with what it gathered.
+
+// Samples in memory of the transform's own.
+template <class D>
+struct OwnRow {
+  using T = hn::TFromD<D>;
+  T* x;
+  std::int64_t whole(std::int64_t part) const { return part; }
+  template <class Flag>
+  HWY_INLINE hn::Vec<D> operator()(std::int64_t i, Flag) const {
+    return hn::Load(D(), x + i);
+  }
+  template <class Flag>
+  HWY_INLINE void operator()(std::int64_t i, Flag, hn::Vec<D> v) const {
+    hn::Store(v, D(), x + i);
+  }
+};
+
+template <class D, class Source, typename T = hn::TFromD<D>>
+HWY_NOINLINE Source real_root4_down(D d, const T* matrix, std::int64_t part, Source source, Field<T> out) {
   const auto w1 = broadcast(d, matrix + 2), w2 = broadcast(d, matrix + 4), w3 = broadcast(d, matrix + 6);
-  for (std::int64_t i = 0; i < part; i += hn::Lanes(d)) {
-    const auto x0 = hn::Load(d, x + i), x1 = hn::Load(d, x + part + i), x2 = hn::Load(d, x + 2 * part + i),
-               x3 = hn::Load(d, x + 3 * part + i);
+  const auto step = [&](std::int64_t i, auto whole) HWY_ATTR {
+    const auto x0 = source(i, whole), x1 = source(part + i, whole), x2 = source(2 * part + i, whole),
+               x3 = source(3 * part + i, whole);
     const auto even = hn::MulAdd(x2, w2.re, x0),
                odd = hn::NegMulAdd(x2, w2.re, x0);  // re of x0 +- w2 x2; im: +- w2.im x2
     const auto m = hn::Mul(x1, w1.re), n = hn::Mul(x1, w1.im);
@@ -106,22 +130,29 @@ HWY_NOINLINE void real_root4_down(D d, const T* matrix, std::int64_t part, const
     hn::Store(hn::MulSub(x2, w2.im, sum_im), d, out.im + 2 * part + i);
     hn::Store(hn::Add(odd, dif_im), d, out.re + 3 * part + i);
     hn::Store(hn::NegMulSub(x2, w2.im, dif_re), d, out.im + 3 * part + i);
-  }
+  };
+  std::int64_t i = 0;
+  for (const std::int64_t whole = source.whole(part); i < whole; i += hn::Lanes(d)) step(i, std::true_type());
+  for (; i < part; i += hn::Lanes(d)) step(i, std::false_type());
+  return source;
 }
-template <class D, typename T = hn::TFromD<D>>
-HWY_NOINLINE void real_root4_up(D d, const T* matrix, std::int64_t part, Field<T> x) {
+template <class D, class Sink, typename T = hn::TFromD<D>>
+HWY_NOINLINE void real_root4_up(D d, const T* matrix, std::int64_t part, Field<T> x, Sink sink) {
   const auto w1 = broadcast(d, matrix + 2), w2 = broadcast(d, matrix + 4), w3 = broadcast(d, matrix + 6);
-  for (std::int64_t i = 0; i < part; i += hn::Lanes(d)) {
+  const auto step = [&](std::int64_t i, auto whole) HWY_ATTR {
     const auto a = load(d, x, i), b = load(d, x, part + i), c = load(d, x, 2 * part + i), e = load(d, x, 3 * part + i);
     const auto ac_re = hn::Add(a.re, c.re), ac_im = hn::Add(a.im, c.im), be_re = hn::Add(b.re, e.re),
                be_im = hn::Add(b.im, e.im);
     const auto am_re = hn::Sub(a.re, c.re), am_im = hn::Sub(a.im, c.im), bm_re = hn::Sub(b.re, e.re),
                bm_im = hn::Sub(b.im, e.im);
-    hn::Store(hn::Add(ac_re, be_re), d, x.re + i);
-    hn::Store(hn::MulAdd(w1.re, hn::Add(am_re, bm_im), hn::Mul(w1.im, hn::Sub(am_im, bm_re))), d, x.re + part + i);
-    hn::Store(hn::MulAdd(w2.re, hn::Sub(ac_re, be_re), hn::Mul(w2.im, hn::Sub(ac_im, be_im))), d, x.re + 2 * part + i);
-    hn::Store(hn::MulAdd(w3.re, hn::Sub(am_re, bm_im), hn::Mul(w3.im, hn::Add(am_im, bm_re))), d, x.re + 3 * part + i);
-  }
+    sink(i, whole, hn::Add(ac_re, be_re));
+    sink(part + i, whole, hn::MulAdd(w1.re, hn::Add(am_re, bm_im), hn::Mul(w1.im, hn::Sub(am_im, bm_re))));
+    sink(2 * part + i, whole, hn::MulAdd(w2.re, hn::Sub(ac_re, be_re), hn::Mul(w2.im, hn::Sub(ac_im, be_im))));
+    sink(3 * part + i, whole, hn::MulAdd(w3.re, hn::Sub(am_re, bm_im), hn::Mul(w3.im, hn::Add(am_im, bm_re))));
+  };
+  std::int64_t i = 0;
+  for (const std::int64_t whole = sink.whole(part); i < whole; i += hn::Lanes(d)) step(i, std::true_type());
+  for (; i < part; i += hn::Lanes(d)) step(i, std::false_type());
 }
 
 // Calls Call<R>::run(arguments ...) for the root of the table.
@@ -141,7 +172,7 @@ struct RootDown {
   template <class D, typename T>
   static HWY_INLINE void run(D d, const T* matrix, std::int64_t part, const T* re, const T* im, Field<T> out) {
     if (!im && R == 4)
-      real_root4_down(d, matrix, part, re, out);
+      real_root4_down(d, matrix, part, OwnRow<D>{const_cast<T*>(re)}, out);
     else if (im)
       root_down<R, true>(d, matrix, part, re, im, out);
     else
@@ -153,7 +184,7 @@ struct RootUp {
   template <class D, typename T>
   static HWY_INLINE void run(D d, const T* matrix, std::int64_t part, Field<T> x, bool complex) {
     if (!complex && R == 4)
-      real_root4_up(d, matrix, part, x);
+      real_root4_up(d, matrix, part, x, OwnRow<D>{x.re});
     else if (complex)
       root_up<R, true>(d, matrix, part, x);
     else
