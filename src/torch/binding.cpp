@@ -24,7 +24,6 @@
 
 namespace {
 
-using ffc::torch_binding::fresh;
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 using MaybeTensor = std::optional<Tensor>;

@@ -27,12 +27,11 @@ struct Samples {
 #pragma unroll
     for (int r = 0; r < kRows; ++r) {
       const bool present = b + r < batch;
-      const std::uint16_t* row = Access::row(rows, present ? b + r : b, h);
+      const std::uint16_t* row = Access::row(rows, present ? b + r : b, h) + 8 * thread;
+      const int left = present ? length - 8 * thread : 0;
 #pragma unroll
-      for (int j = 0; j < At::kChunksPerThread; ++j) {
-        const int s = j * At::kThreads + thread;
-        Access::copy(to + r * At::kPlane + At::sample(s), row, 8 * s, present ? length : 0);
-      }
+      for (int j = 0; j < At::kChunksPerThread; ++j)
+        Access::copy(to + r * At::kPlane + At::sample(j * At::kThreads + thread), row, 8 * At::kThreads * j, left);
     }
   }
 
@@ -53,7 +52,9 @@ struct Samples {
           for (int j = 0; j < kTogether; ++j) {
             const int s = (group * kTogether + j) * At::kThreads + thread;
             const uint4 chunk = is_staged ? *reinterpret_cast<const uint4*>(staged + r * At::kPlane + At::sample(s))
-                                : b + r < batch ? Access::load(Access::row(rows, b + r, h), 8 * s, length)
+                                : b + r < batch ? Access::load(Access::row(rows, b + r, h) + 8 * thread,
+                                                               8 * At::kThreads * (group * kTogether + j),
+                                                               length - 8 * thread)
                                                 : make_uint4(0, 0, 0, 0);
             words[4 * j] = chunk.x, words[4 * j + 1] = chunk.y, words[4 * j + 2] = chunk.z, words[4 * j + 3] = chunk.w;
           }

@@ -124,7 +124,7 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, Type, Access>::kThre
 
     auto gate_chunk = [&](int r, int j) {
       if (!postgated || b + r >= p.work.batch) return make_uint4(0, 0, 0, 0);
-      return Access::load(Access::row(p.postgate, b + r, h), 8 * (j * At::kThreads + thread), p.length);
+      return Access::load(Access::row(p.postgate, b + r, h) + 8 * thread, 8 * At::kThreads * j, p.length - 8 * thread);
     };
     uint4 gates[kRows][At::kChunksPerThread];
     if constexpr (Kernel::kGateAhead)
@@ -142,7 +142,7 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, Type, Access>::kThre
 #pragma unroll
     for (int r = 0; r < kRows; ++r) {
       if (b + r >= p.work.batch) break;
-      std::uint16_t* y = Access::row(p.y, b + r, h);
+      std::uint16_t* y = Access::row(p.y, b + r, h) + 8 * thread;
       const Finish<Type> finish(scale.exponent[r], channel.factor, postgated);
 #pragma unroll
       for (int j = 0; j < At::kChunksPerThread; j += 2) {  // two chunks at a time
@@ -162,7 +162,7 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, Type, Access>::kThre
           for (u32& word : words) word = ~0u;  // NaN
 #pragma unroll
         for (int i = 0; i < 2; ++i)
-          Access::store(y, 8 * ((j + i) * At::kThreads + thread), p.length,
+          Access::store(y, 8 * At::kThreads * (j + i), p.length - 8 * thread,
                         make_uint4(words[4 * i], words[4 * i + 1], words[4 * i + 2], words[4 * i + 3]));
       }
     }

@@ -7,7 +7,7 @@ namespace ffc::cuda {
 
 template <int ROW, bool PAIRS>
 struct WarpBackward {
-  static constexpr int kThreads = 128, kBlocks = 3, kSharedBytes = 0;
+  static constexpr int kThreads = 128, kBlocks = 3, kSharedBytes = WarpTransform<ROW, PAIRS>::kTableBytes;
   static constexpr float kSpectrumGain = static_cast<float>(spectrum_gain(kSizes[ROW]));
 };
 
@@ -21,7 +21,8 @@ __global__ void __launch_bounds__(WarpBackward<ROW, PAIRS>::kThreads, WarpBackwa
   const bool pregated = p.pregate.data != nullptr, postgated = p.postgate.data != nullptr;
   const bool want_dx = p.du.data || p.dpregate.data, want_c = p.dpostgate.data != nullptr,
              want_sums = p.sums != nullptr;
-  const Transform transform(lane, p.work.batch >> 31);
+  extern __shared__ __align__(16) unsigned char shared[];
+  const Transform transform(lane, threadIdx.x / 32, p.work.batch >> 31, shared);
 
   // Rows first, .. of a tensor as halves with scales.
   auto load = [&](const RowsView& rows, int b, int h, u32(&words)[R]) {

@@ -7,7 +7,7 @@ namespace ffc::cuda {
 
 template <int ROW, bool PAIRS>
 struct WarpForward {
-  static constexpr int kThreads = 256, kBlocks = 2, kSharedBytes = 0;
+  static constexpr int kThreads = 256, kBlocks = 2, kSharedBytes = WarpTransform<ROW, PAIRS>::kTableBytes;
   static constexpr float kSpectrumGain = static_cast<float>(spectrum_gain(kSizes[ROW]));
 };
 
@@ -20,7 +20,8 @@ __global__ void __launch_bounds__(WarpForward<ROW, PAIRS>::kThreads, WarpForward
   const bool pregated = p.pregate.data != nullptr, postgated = p.postgate.data != nullptr;
 
   Cursor at(p.work, blockIdx.x * warps + threadIdx.x / 32, gridDim.x * warps, 0, 1, kSlots * kRows);
-  const Transform transform(lane, p.work.batch >> 31);
+  extern __shared__ __align__(16) unsigned char shared[];
+  const Transform transform(lane, threadIdx.x / 32, p.work.batch >> 31, shared);
   Tile H[1][R];
   ChannelScale channel;
   int channel_held = -1;

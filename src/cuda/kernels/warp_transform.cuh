@@ -20,19 +20,25 @@ struct WarpTransform {
   static constexpr int kHeadroom = R == 1 ? 0 : R == 8 ? 2 : 1;  // samples are scaled down by 2^this: about sqrt(R)
   static_assert(kSizes[ROW].outer == 1, "longer rows need an exchange");
 
-  Inner<1> inner;
-  Phases forward_[R], inverse_[R];
-  Phases shift[R];  // exp(-2 pi i n3 s / R), twice
+  using Table = LaneTable<R, R == 8>;
+  static constexpr int kTableBytes = 2 * Table::kBytes;
 
-  __device__ __forceinline__ WarpTransform(int lane, u32 zero) : inner(lane, 0, zero, nullptr) {
+  Inner<1> inner;
+  Table turns_forward, turns_inverse;  // exp(-2 pi i (8 n4 + n5)(k3 - s) / M): rows n5, columns n4; rows n4, columns n5
+  Phases shift[R];                     // exp(-2 pi i n3 s / R), twice
+
+  /// `memory`: kTableBytes of shared memory, the same for all warps of a block.
+  __device__ __forceinline__ WarpTransform(int lane, int warp, u32 zero, unsigned char* memory)
+      : inner(lane, 0, zero, nullptr), turns_forward(lane, memory), turns_inverse(lane, memory + Table::kBytes) {
     const int g = lane >> 2, t = lane & 3;
 #pragma unroll
     for (int i = 0; i < R; ++i) {
       const int k = 4 * i - kQuarters;
-      forward_[i] = phases((16 * t + g) * k, (16 * t + 8 + g) * k, 4 * M);        // rows n5, columns n4
-      inverse_[i] = phases((8 * g + 2 * t) * k, (8 * g + 2 * t + 1) * k, 4 * M);  // rows n4, columns n5
+      turns_forward.set(i, phases((16 * t + g) * k, (16 * t + 8 + g) * k, 4 * M), warp == 0);
+      turns_inverse.set(i, phases((8 * g + 2 * t) * k, (8 * g + 2 * t + 1) * k, 4 * M), warp == 0);
       shift[i] = phases(i * kQuarters, i * kQuarters, 4 * R);
     }
+    if (Table::kBytes) __syncthreads();
   }
 
   /// Samples as loaded, tile n3 of two real rows (or one): rows n4, columns n5. Spectrum: tiles k3, rows k4, columns
@@ -49,7 +55,7 @@ struct WarpTransform {
     dft_registers<false>(z);
 #pragma unroll
     for (int k3 = 0; k3 < R; ++k3)
-      if (!(PAIRS && k3 == 0)) z[k3] = times(z[k3], forward_[k3]);
+      if (!(PAIRS && k3 == 0)) z[k3] = times(z[k3], turns_forward.get(k3));
   }
 
   /// The samples: real parts, and in pairs imaginary parts.
@@ -57,7 +63,7 @@ struct WarpTransform {
 #pragma unroll
     for (int k3 = 0; k3 < R; ++k3) {
       z[k3] = inner.inverse_64(z[k3]);
-      if (!(PAIRS && k3 == 0)) z[k3] = times_conjugate(z[k3], inverse_[k3]);
+      if (!(PAIRS && k3 == 0)) z[k3] = times_conjugate(z[k3], turns_inverse.get(k3));
     }
     dft_registers<true>(z);
 #pragma unroll
@@ -91,16 +97,17 @@ __device__ __forceinline__ void load_spectrum(const u32* spectrum, int lane, Til
 template <int R, class Access>
 __device__ __forceinline__ void load_row(const RowsView& rows, bool present, int b, int h, int lane, int length,
                                          u32 (&words)[R]) {
-  const std::uint16_t* row = Access::row(rows, b, h);
+  const std::uint16_t* row = Access::row(rows, b, h) + 2 * lane;
+  const int left = present ? length - 2 * lane : 0;
 #pragma unroll
-  for (int n3 = 0; n3 < R; ++n3) words[n3] = Access::load_2(row, 64 * n3 + 2 * lane, present ? length : 0);
+  for (int n3 = 0; n3 < R; ++n3) words[n3] = Access::load_2(row, 64 * n3, left);
 }
 template <int R, class Access>
 __device__ __forceinline__ void store_row(const RowsView& rows, int b, int h, int lane, int length,
                                           const u32 (&words)[R]) {
-  std::uint16_t* row = Access::row(rows, b, h);
+  std::uint16_t* row = Access::row(rows, b, h) + 2 * lane;
 #pragma unroll
-  for (int n3 = 0; n3 < R; ++n3) Access::store_2(row, 64 * n3 + 2 * lane, length, words[n3]);
+  for (int n3 = 0; n3 < R; ++n3) Access::store_2(row, 64 * n3, length - 2 * lane, words[n3]);
 }
 
 }  // namespace ffc::cuda
