@@ -176,15 +176,17 @@ __device__ __forceinline__ int energy_of(const u32 (&x)[WORDS], const Scale& sca
   return __reduce_add_sync(~0u, __float2int_rn((halves.x + halves.y) * power_of_two(comfortable ? 8 - 2 * top : 8)));
 }
 
-/// The same for rows that travel in pairs, with the energy that balances them. An infinity or a NaN makes all of its own
-/// row NaN; it must not reach the other row, so its group travels as zeros.
+/// The same for rows that travel in pairs, with the energy that balances them. An infinity or a NaN makes all of its
+/// own row NaN; it must not reach the other row, so its group travels as zeros.
 template <class Type, bool PAIRS, int WORDS>
 __device__ __forceinline__ Scale to_halves(u32 (&x)[WORDS], const u32 (&pregate)[WORDS], bool gated) {
   Scale scale = scaled_halves<Type>(x, pregate, gated);
   if constexpr (PAIRS) {
-    if (scale.magnitude >= kInfinity)
+    if (scale.magnitude >= kInfinity) {
+      asm volatile("");  // a branch: it is never taken, and selecting would cost every row
 #pragma unroll
       for (int i = 0; i < WORDS; ++i) x[i] = 0;
+    }
     scale.energy = energy_of(x, scale);
   }
   return scale;
@@ -207,7 +209,7 @@ struct RowScales {
     }
     if constexpr (ROWS == 2)
       if (energy[0] > 0 && energy[1] > 0)  // round(log2(energy ratio) / 2)
-        exponent[1] += (static_cast<int>(__float_as_uint(2 * energy[1] / energy[0]) >> 23) - 127) >> 1;
+        exponent[1] += (static_cast<int>(__float_as_uint(__fdividef(2 * energy[1], energy[0])) >> 23) - 127) >> 1;
 #pragma unroll
     for (int r = 0; r < ROWS; ++r) exponent[r] = max(exponent[r], raw ? -15 : -126);
   }

@@ -46,16 +46,15 @@ struct Samples {
 #pragma unroll
       for (int group = 0; group < At::kChunksPerThread / kTogether; ++group) {
         u32 x[4 * kTogether], factors[4 * kTogether];
-        auto read = [&](const RowsView& rows, bool is_staged, const unsigned char* staged,
-                        u32 (&words)[4 * kTogether]) {
+        auto read = [&](const RowsView& rows, bool is_staged, const unsigned char* staged, u32(&words)[4 * kTogether]) {
 #pragma unroll
           for (int j = 0; j < kTogether; ++j) {
             const int s = (group * kTogether + j) * At::kThreads + thread;
             const uint4 chunk = is_staged ? *reinterpret_cast<const uint4*>(staged + r * At::kPlane + At::sample(s))
-                                : b + r < batch ? Access::load(Access::row(rows, b + r, h) + 8 * thread,
-                                                               8 * At::kThreads * (group * kTogether + j),
-                                                               length - 8 * thread)
-                                                : make_uint4(0, 0, 0, 0);
+                                : b + r < batch
+                                    ? Access::load(Access::row(rows, b + r, h) + 8 * thread,
+                                                   8 * At::kThreads * (group * kTogether + j), length - 8 * thread)
+                                    : make_uint4(0, 0, 0, 0);
             words[4 * j] = chunk.x, words[4 * j + 1] = chunk.y, words[4 * j + 2] = chunk.z, words[4 * j + 3] = chunk.w;
           }
         };

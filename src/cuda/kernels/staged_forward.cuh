@@ -149,8 +149,8 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, Type, Access>::kThre
         u32 words[8], gate_words[8];
 #pragma unroll
         for (int i = 0; i < 2; ++i) {
-          const uint4 v = *reinterpret_cast<const uint4*>(exchange + r * At::kPlane +
-                                                          At::result((j + i) * At::kThreads + thread));
+          const uint4 v =
+              *reinterpret_cast<const uint4*>(exchange + r * At::kPlane + At::result((j + i) * At::kThreads + thread));
           const uint4 gate = Kernel::kGateAhead ? gates[r][j + i] : gate_chunk(r, j + i);
           words[4 * i] = v.x, words[4 * i + 1] = v.y, words[4 * i + 2] = v.z, words[4 * i + 3] = v.w;
           gate_words[4 * i] = gate.x, gate_words[4 * i + 1] = gate.y;

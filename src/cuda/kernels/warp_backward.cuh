@@ -66,7 +66,7 @@ __global__ void __launch_bounds__(WarpBackward<ROW, PAIRS>::kThreads, WarpBackwa
         for (int n3 = 0; n3 < R; ++n3) x[r][n3] = PAIRS && !(mask[i] >> r & 1) ? 0 : s.x[i][r][n3];
       transform.forward(x, z[i]);
     }
-    transform.forward_64(z);
+    transform.finish_forward(z);
   };
 
   const long long items = static_cast<long long>(p.work.channels) * p.work.splits;

@@ -76,7 +76,7 @@ __global__ void __launch_bounds__(WarpForward<ROW, PAIRS>::kThreads, WarpForward
     at.advance();
     fetch();
 
-    transform.forward_64(z);
+    transform.finish_forward(z);
 #pragma unroll
     for (int i = 0; i < kSlots; ++i) {
 #pragma unroll

@@ -1,13 +1,17 @@
-// Transforms of 64 to 512 points, M = 64 R: a row lies in one warp's registers from load to store, no shared memory.
+// Transforms of 64 to 512 points, M = 64 R: a row lies in one warp's registers from load to store.
 //
 //   n = 64 n3 + 8 n4 + n5,  k = k3 + R k4 + 8 R k5,  s the shift
-//   x[n3] exp(2 pi i n3 s / R),  n3 -> k3 between registers,  times exp(-2 pi i (8 n4 + n5)(k3 - s) / M),  64 points
+//   x[n3] exp(2 pi i n3 s / R),  n3 -> k3 between registers,  then for each k3, with K = k3 - s:
+//   sum over n4 of exp(-2 pi i n4 (k4 / 8 + 8 K / M)),  times exp(-2 pi i n5 (k4 / 64 + K / M)),  n5 -> k5
 //
-// A tile n3 is 64 neighbouring samples: lane i holds 2 i and 2 i + 1. In pairs the imaginary parts are a second row.
+// What turns with 8 n4 + n5 between the stages is in the matrix of the stage that sums over n4 and in the turn after
+// it. A tile n3 is 64 neighbouring samples: lane i holds 2 i and 2 i + 1. In pairs the imaginary parts are a second
+// row.
 #pragma once
 
 #include "cuda/kernels/arguments.cuh"
-#include "cuda/tile/inner.cuh"
+#include "cuda/tile/radix.cuh"
+#include "cuda/tile/stage.cuh"
 
 namespace ffc::cuda {
 
@@ -20,22 +24,34 @@ struct WarpTransform {
   static constexpr int kHeadroom = R == 1 ? 0 : R == 8 ? 2 : 1;  // samples are scaled down by 2^this: about sqrt(R)
   static_assert(kSizes[ROW].outer == 1, "longer rows need an exchange");
 
-  using Table = LaneTable<R, R == 8>;
-  static constexpr int kTableBytes = 2 * Table::kBytes;
+  using Table = LaneTable<R, (R > 2)>;  // by k3
+  static constexpr int kTableBytes = 4 * Table::kBytes;
 
-  Inner<1> inner;
-  Table turns_forward, turns_inverse;  // exp(-2 pi i (8 n4 + n5)(k3 - s) / M): rows n5, columns n4; rows n4, columns n5
+  Dft8 dft8;
+  u32 zero;
+  Table matrix_forward, turn_forward;  // rows k4, columns n4; rows k4, columns n5
+  Table turn_inverse, matrix_inverse;  // rows n5, columns k4; rows n4, columns k4
   Phases shift[R];                     // exp(-2 pi i n3 s / R), twice
 
   /// `memory`: kTableBytes of shared memory, the same for all warps of a block.
-  __device__ __forceinline__ WarpTransform(int lane, int warp, u32 zero, unsigned char* memory)
-      : inner(lane, 0, zero, nullptr), turns_forward(lane, memory), turns_inverse(lane, memory + Table::kBytes) {
-    const int g = lane >> 2, t = lane & 3;
+  __device__ __forceinline__ WarpTransform(int lane, int warp, u32 unknown_zero, unsigned char* memory)
+      : dft8(lane, unknown_zero),
+        zero(unknown_zero),
+        matrix_forward(lane, memory),
+        turn_forward(lane, memory + Table::kBytes),
+        turn_inverse(lane, memory + 2 * Table::kBytes),
+        matrix_inverse(lane, memory + 3 * Table::kBytes) {
+    const int g = lane >> 2, t = 2 * (lane & 3);
+    const float scale = kStage * kRounding;
 #pragma unroll
     for (int i = 0; i < R; ++i) {
-      const int k = 4 * i - kQuarters;
-      turns_forward.set(i, phases((16 * t + g) * k, (16 * t + 8 + g) * k, 4 * M), warp == 0);
-      turns_inverse.set(i, phases((8 * g + 2 * t) * k, (8 * g + 2 * t + 1) * k, 4 * M), warp == 0);
+      const int K = 4 * i - kQuarters;  // four times k3 - s
+      auto stage = [&](int n4, int k4) { return n4 * (k4 * M / 2 + 8 * K); };
+      auto turn = [&](int n5, int k4) { return n5 * (k4 * M / 16 + K); };
+      matrix_forward.set(i, phases(stage(t, g), stage(t + 1, g), 4 * M, scale), warp == 0);
+      turn_forward.set(i, phases(turn(t, g), turn(t + 1, g), 4 * M), warp == 0);
+      turn_inverse.set(i, phases(turn(g, t), turn(g, t + 1), 4 * M), warp == 0);
+      matrix_inverse.set(i, phases(stage(g, t), stage(g, t + 1), 4 * M, scale), warp == 0);
       shift[i] = phases(i * kQuarters, i * kQuarters, 4 * R);
     }
     if (Table::kBytes) __syncthreads();
@@ -55,15 +71,15 @@ struct WarpTransform {
     dft_registers<false>(z);
 #pragma unroll
     for (int k3 = 0; k3 < R; ++k3)
-      if (!(PAIRS && k3 == 0)) z[k3] = times(z[k3], turns_forward.get(k3));
+      z[k3] = times(sum_columns(stacked(matrix_forward.get(k3), zero), z[k3]), turn_forward.get(k3));
   }
 
   /// The samples: real parts, and in pairs imaginary parts.
   __device__ __forceinline__ void inverse(Tile (&z)[R], u32 (&x)[kRows][R]) const {
 #pragma unroll
     for (int k3 = 0; k3 < R; ++k3) {
-      z[k3] = inner.inverse_64(z[k3]);
-      if (!(PAIRS && k3 == 0)) z[k3] = times_conjugate(z[k3], turns_inverse.get(k3));
+      z[k3] = times_conjugate(sum_columns(dft8.inverse, z[k3]), turn_inverse.get(k3));
+      z[k3] = sum_columns(stacked_conjugate(matrix_inverse.get(k3), zero), z[k3]);
     }
     dft_registers<true>(z);
 #pragma unroll
@@ -75,11 +91,11 @@ struct WarpTransform {
     }
   }
 
-  /// The 64-point steps of all the tiles in hand, two by two.
+  /// n5 -> k5 of all the tiles in hand, two by two.
   template <int SLOTS>
-  __device__ __forceinline__ void forward_64(Tile (&z)[SLOTS][R]) const {
+  __device__ __forceinline__ void finish_forward(Tile (&z)[SLOTS][R]) const {
 #pragma unroll
-    for (int i = 0; i < SLOTS * R; i += 2) inner.forward_64(z[i / R][i % R], z[(i + 1) / R][(i + 1) % R]);
+    for (int i = 0; i < SLOTS * R; i += 2) sum_columns_in_place(dft8, z[i / R][i % R], z[(i + 1) / R][(i + 1) % R]);
   }
 };
 

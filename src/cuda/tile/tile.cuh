@@ -49,8 +49,8 @@ __device__ __forceinline__ Tile times_conjugate(Tile z, Phases p) {
 __device__ __forceinline__ Tile add(Tile a, Tile b) { return {add(a.re, b.re), add(a.im, b.im)}; }
 __device__ __forceinline__ Tile sub(Tile a, Tile b) { return {sub(a.re, b.re), sub(a.im, b.im)}; }
 
-/// exp(-2 pi i numerator / denominator), good to 5e-7, a five-hundredth of half precision's last bit; the denominator is a
-/// power of two and the angle is reduced exactly.
+/// exp(-2 pi i numerator / denominator), good to 5e-7, a five-hundredth of half precision's last bit; the denominator
+/// is a power of two and the angle is reduced exactly.
 __device__ __forceinline__ float2 unit(int numerator, int denominator) {
   const int half = denominator / 2, n = ((numerator + half) & (denominator - 1)) - half;
   float s, c;
