@@ -20,6 +20,7 @@ template <int ROW, bool PAIRS, bool SHARED = (Layout<ROW>::O == 64 && Layout<ROW
 struct OuterTables {
   using At = Layout<ROW>;
   static constexpr int U = At::kUnitsPerWarp;
+  static constexpr bool kTurned = true;
   static constexpr bool kFolded = At::O == 64 && U > 1;
   static constexpr int kQuarters = PAIRS ? 0 : 1;  // 4 s
 
@@ -95,7 +96,8 @@ __device__ __forceinline__ void outer_forward(const Tables& a, const Dft8& dft8,
       else
         z[e] = sum_columns_real(a.first, x(n5, 0));
       if constexpr (At::O == 64) z[e] = sum_columns(second, times(z[e], a.between_forward[i]));
-      if (!(Tables::kFolded && n5 == 0)) z[e] = times(z[e], a.forward.get(n5));
+      if constexpr (Tables::kTurned)
+        if (!(Tables::kFolded && n5 == 0)) z[e] = times(z[e], a.forward.get(n5));
     }
     re[0][q] = pack_low(z[0].re, z[1].re), re[1][q] = pack_high(z[0].re, z[1].re);
     im[0][q] = pack_low(z[0].im, z[1].im), im[1][q] = pack_high(z[0].im, z[1].im);
@@ -131,7 +133,8 @@ __device__ __forceinline__ void outer_inverse(const Tables& a, const Dft8& dft8,
     for (int e = 0; e < 2; ++e) {
       const int n5 = 2 * q + e;
       z[e] = {word(in_re[e], q), word(in_im[e], q)};
-      if (!(Tables::kFolded && n5 == 0)) z[e] = times_conjugate(z[e], a.inverse.get(n5));
+      if constexpr (Tables::kTurned)
+        if (!(Tables::kFolded && n5 == 0)) z[e] = times_conjugate(z[e], a.inverse.get(n5));
       if constexpr (At::O == 64) z[e] = times_conjugate(sum_columns(second, z[e]), a.between_inverse[i]);
     }
     u32 even, odd;

@@ -54,9 +54,9 @@ struct Inner {
     return sum_columns(dft8.inverse, x);
   }
 
-  /// Transforms side by side, two or more.
+  /// Transforms side by side, two or more. Every column is like the others (columns.cuh has them differ).
   template <int COUNT>
-  __device__ __forceinline__ void forward(Tile (&x)[COUNT][R]) const {
+  __device__ __forceinline__ void forward(Tile (&x)[COUNT][R], int = 0) const {
 #pragma unroll
     for (int i = 0; i < COUNT; ++i) {
       dft_registers<false>(x[i]);
@@ -68,7 +68,7 @@ struct Inner {
       for (int k3 = 0; k3 < R; ++k3) forward_64(x[i][k3], x[i + 1][k3]);
   }
   template <int COUNT>
-  __device__ __forceinline__ void inverse(Tile (&x)[COUNT][R]) const {
+  __device__ __forceinline__ void inverse(Tile (&x)[COUNT][R], int = 0) const {
 #pragma unroll
     for (int i = 0; i < COUNT; ++i) {
 #pragma unroll

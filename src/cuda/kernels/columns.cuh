@@ -1,0 +1,121 @@
+// The two halves of a transform with all that turns between them in the constants of the inner stages, where shared
+// memory holds those of every column. With K = k1 + 8 k2 (or k1) + outer k3 - s of a column and k3:
+//
+//   outer   n1 -> k1, n2 -> k2, and exp(-2 pi i 64 n3 (k1 + 8 k2 - s) / M) in the constants of its last stage
+//   inner   n3 -> k3 between registers, sum over n4 of exp(-2 pi i n4 (k4 / 8 + 8 K / M)),
+//           times exp(-2 pi i n5 (k4 / 64 + K / M)), n5 -> k5
+//
+// Two complex products a point less than turning by exp(-2 pi i (64 n3 + 8 n4 + n5)(k1 + 8 k2 - s) / M) between the
+// halves (outer.cuh), each way, and two roundings less.
+#pragma once
+
+#include "cuda/kernels/layout.cuh"
+#include "cuda/tile/radix.cuh"
+#include "cuda/tile/stage.cuh"
+
+namespace ffc::cuda {
+
+template <int ROW, bool PAIRS>
+struct ColumnOuter {
+  using At = Layout<ROW>;
+  static constexpr int U = At::kUnitsPerWarp;
+  static constexpr bool kTurned = false;
+  static constexpr bool kFolded = At::O == 64 && At::R > 1;
+  static constexpr int kQuarters = PAIRS ? 0 : 1;
+  static_assert(U == 1, "a warp has one unit, and one n3");
+
+  Stacked first, last;
+  Phases between_forward[U], between_inverse[U];
+  Phases second_forward[U], second_inverse[U];
+  u32 zero;
+
+  __device__ __forceinline__ ColumnOuter(int lane, int warp, u32 unknown_zero) : zero(unknown_zero) {
+    const int g = lane >> 2, t = 2 * (lane & 3);
+    const float scale = kStage * kRounding;
+    constexpr int M = At::M;
+    // Everything over 4 M: n1 (k1 - s) / 8, n2 (k1 - s) / 64, n2 k2 / 8, and 64 n3 (k1 + 8 k2 - s) / M in two parts.
+    const int n3 = At::O == 64 ? warp >> 3 : warp;
+    auto stage = [&](int n1, int k1) { return (4 * k1 - kQuarters) * (n1 * M / 8 + (At::O == 8 ? 64 * n3 : 0)); };
+    auto between = [&](int n2, int k1) { return (4 * k1 - kQuarters) * (n2 * M / 64 + 64 * n3); };
+    auto second = [&](int n2, int k2) { return 4 * k2 * (n2 * M / 8 + 8 * 64 * n3); };
+    first = stacked(phases(stage(t, g), stage(t + 1, g), 4 * M, scale), zero);
+    last = stacked(phases(stage(g, t), stage(g, t + 1), 4 * M, scale), zero);
+    if constexpr (At::O == 64) {
+      between_forward[0] = phases(between(t, g), between(t + 1, g), 4 * M);
+      between_inverse[0] = phases(between(g, t), between(g, t + 1), 4 * M);
+    }
+    if constexpr (kFolded) {
+      second_forward[0] = phases(second(t, g), second(t + 1, g), 4 * M, scale);
+      second_inverse[0] = phases(second(g, t), second(g, t + 1), 4 * M, scale);
+    }
+  }
+};
+
+template <int ROW, bool PAIRS>
+struct ColumnInner {
+  using At = Layout<ROW>;
+  static constexpr int R = At::R, kTiles = At::O * R;
+  static constexpr int kTableBytes = kTiles * 2 * 32 * 16;
+  static constexpr int kQuarters = PAIRS ? 0 : 1;
+
+  Dft8 dft8;
+  u32 zero;
+  const uint4* table;  // [column][k3][forward, inverse][lane] x (matrix, turn), or (turn, matrix)
+
+  /// The warps of one team fill the table, `memory`; all others wait for a barrier.
+  __device__ __forceinline__ ColumnInner(int lane, int warp, bool writer, u32 unknown_zero, unsigned char* memory)
+      : dft8(lane, unknown_zero), zero(unknown_zero), table(reinterpret_cast<const uint4*>(memory) + lane) {
+    if (!writer) return;
+    const int g = lane >> 2, t = 2 * (lane & 3);
+    const float scale = kStage * kRounding;
+    constexpr int M = At::M, kPerWarp = kTiles / At::W;
+    uint4* to = reinterpret_cast<uint4*>(memory) + lane;
+    for (int i = 0; i < kPerWarp; ++i) {
+      const int tile = warp * kPerWarp + i, column = tile / R, k3 = tile % R;
+      const int k = At::O == 64 ? column / 8 + 8 * (column % 8) : column;  // columns lie in the order k1, k2
+      const int K = 4 * (k + At::O * k3) - kQuarters;
+      auto stage = [&](int n4, int k4) { return n4 * (k4 * M / 2 + 8 * K); };
+      auto turn = [&](int n5, int k4) { return n5 * (k4 * M / 16 + K); };
+      const Phases a = phases(stage(t, g), stage(t + 1, g), 4 * M, scale),
+                   b = phases(turn(t, g), turn(t + 1, g), 4 * M);
+      const Phases c = phases(turn(g, t), turn(g, t + 1), 4 * M),
+                   d = phases(stage(g, t), stage(g, t + 1), 4 * M, scale);
+      to[64 * tile] = make_uint4(a.c, a.s, b.c, b.s);       // rows k4: columns n4, columns n5
+      to[64 * tile + 32] = make_uint4(c.c, c.s, d.c, d.s);  // columns k4: rows n5, rows n4
+    }
+  }
+
+  /// Columns column, column + 1, ..: tiles n3 with rows n5 and columns n4 become tiles k3 with rows k4 and columns k5.
+  template <int COUNT>
+  __device__ __forceinline__ void forward(Tile (&x)[COUNT][R], int column) const {
+#pragma unroll
+    for (int i = 0; i < COUNT; ++i) {
+      dft_registers<false>(x[i]);
+#pragma unroll
+      for (int k3 = 0; k3 < R; ++k3) {
+        const uint4 f = table[64 * ((column + i) * R + k3)];
+        x[i][k3] = times(sum_columns(stacked({f.x, f.y}, zero), x[i][k3]), {f.z, f.w});
+      }
+    }
+#pragma unroll
+    for (int i = 0; i < COUNT; i += 2)
+#pragma unroll
+      for (int k3 = 0; k3 < R; ++k3) sum_columns_in_place(dft8, x[i][k3], x[i + 1][k3]);
+  }
+  /// The conjugates in reverse order: tiles n3, rows n4, columns n5.
+  template <int COUNT>
+  __device__ __forceinline__ void inverse(Tile (&x)[COUNT][R], int column) const {
+#pragma unroll
+    for (int i = 0; i < COUNT; ++i) {
+#pragma unroll
+      for (int k3 = 0; k3 < R; ++k3) {
+        const uint4 f = table[64 * ((column + i) * R + k3) + 32];
+        x[i][k3] = times_conjugate(sum_columns(dft8.inverse, x[i][k3]), {f.x, f.y});
+        x[i][k3] = sum_columns(stacked_conjugate({f.z, f.w}, zero), x[i][k3]);
+      }
+      dft_registers<true>(x[i]);
+    }
+  }
+};
+
+}  // namespace ffc::cuda
