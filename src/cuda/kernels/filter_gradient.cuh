@@ -16,22 +16,34 @@ struct GradientParameters {
   float* dskip;
 };
 
-/// The sums of the parts at k + R1 R2 kc, all kc.
+/// The sums of the parts, by the warp that transforms them: four lanes load a row, 16 bytes at a time.
 template <class F>
-__device__ __forceinline__ void load_sums(const GradientParameters& p, int channel, int k, float2 (&x)[F::R3]) {
+__device__ __forceinline__ void load_sums(const GradientParameters& p, int channel, float2* points) {
   constexpr int kNext = F::R3 / 8;  // k5 is kc / kNext: two neighbours are 16 bytes
-#pragma unroll
-  for (int i = 0; i < F::R3; ++i) x[i] = {0, 0};
+  constexpr int kRows = F::N / F::R3 < 32 * F::kHeld / F::R3 ? F::N / F::R3 : 32 * F::kHeld / F::R3;  // of a warp
+  constexpr int kSteps = kRows / 8;
+  const int row = threadIdx.x / 32 * kRows + threadIdx.x % 32 / 4, pair = threadIdx.x % 4;
+  const int at = F::position(F::frequency(row)) + 2 * pair;
 #pragma unroll 1
   for (int part = 0; part < p.parts; ++part) {
-    const float2* sums = p.sums + (static_cast<long long>(part) * p.channels + channel) * F::M + F::position(k);
+    const float2* sums = p.sums + (static_cast<long long>(part) * p.channels + channel) * F::M + at;
+    float4 two[kSteps][kNext];
 #pragma unroll
-    for (int i = 0; i < F::R3 / 2; ++i) {
-      const int kc = i / kNext * 2 * kNext + i % kNext;
-      const float4 two = *reinterpret_cast<const float4*>(sums + F::position(F::R1 * F::R2 * kc));
-      x[kc].x += two.x, x[kc].y += two.y, x[kc + kNext].x += two.z, x[kc + kNext].y += two.w;
-    }
+    for (int step = 0; step < kSteps; ++step)
+#pragma unroll
+      for (int i = 0; i < kNext; ++i)
+        two[step][i] = *reinterpret_cast<const float4*>(sums + F::position(F::frequency(8 * step) + i * F::R1 * F::R2));
+#pragma unroll
+    for (int step = 0; step < kSteps; ++step)
+#pragma unroll
+      for (int i = 0; i < kNext; ++i) {
+        float2 *to = points + F::place(row + 8 * step, 2 * kNext * pair + i), a{}, b{};
+        if (part > 0) a = to[0], b = to[kNext];
+        to[0] = {a.x + two[step][i].x, a.y + two[step][i].y};
+        to[kNext] = {b.x + two[step][i].z, b.y + two[step][i].w};
+      }
   }
+  __syncwarp();
 }
 
 /// dk and dk_rev from C in shared memory.
@@ -75,14 +87,16 @@ __global__ void __launch_bounds__(FilterTransform<ROW>::kThreads, FilterTransfor
   float2* points = reinterpret_cast<float2*>(shared);
   const int channel = blockIdx.x;
 
+  load_sums<F>(p, channel, points);
   for_butterflies<F, F::R3>([&](int row, int) {
     float2 x[F::R3];
-    load_sums<F>(p, channel, row / F::R2 + F::R1 * (row % F::R2), x);
+    load_points(points, F::place(row, 0), 1, x);
     twisted_transform<true>(x, {1, 0});
     store_points(points, F::place(row, 0), 1, x);
   });
-  __syncthreads();
+  __syncwarp();
   second_pass<true, F>(points, [](int, int c) { return unit<true>(c, F::R2 * F::R3); });
+  __syncthreads();
   for_butterflies<F, F::R1>([&](int n, int) {
     constexpr int kStep = F::N / F::R1 / F::R3 * (F::R3 + 1);
     float2 x[F::R1];

@@ -11,8 +11,8 @@
 // value stands at row R2 a + b, column c, each digit in place. The engine has frequency k at position(k), the digits
 // of its own stages; the top six bits of k are its last two digits for every size.
 //
-// Registers hold 16384 points; of 32768 the even and the odd frequencies, k = P k' + part, are made one after the other:
-// k' - (s - part) / P takes the place of k - s above.
+// Registers hold 16384 points; of 32768 the even and the odd frequencies, k = P k' + part, are made one after the
+// other: k' - (s - part) / P takes the place of k - s above.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -70,11 +70,12 @@ __device__ __forceinline__ float2 multiply_add(float2 f, float2 x, float2 sum) {
   return {fmaf(-f.y, x.y, fmaf(f.x, x.x, sum.x)), fmaf(f.y, x.x, fmaf(f.x, x.y, sum.y))};
 }
 
-/// exp(-+ 2 pi i numerator / denominator); denominator a power of two.
+/// exp(-+ 2 pi i numerator / denominator), good to 5e-7 up to pi; denominator a power of two. Its powers up to 31 serve
+/// as twiddles, far better than halves need.
 template <bool INVERSE>
 __device__ __forceinline__ float2 unit(int numerator, int denominator) {
   float s, c;
-  sincospif(2.f / static_cast<float>(denominator) * static_cast<float>(numerator), &s, &c);
+  __sincosf(6.283185307f / static_cast<float>(denominator) * static_cast<float>(numerator), &s, &c);
   return {c, INVERSE ? s : -s};
 }
 /// exp(-+ 2 pi i i / 32) for 0 <= i <= 8: no instructions where i is known.
@@ -128,6 +129,8 @@ struct FilterTransform {
   __device__ static __forceinline__ int place(int row, int column) { return row * (R3 + 1) + column; }
   __device__ static __forceinline__ int place(int n) { return n + n / R3; }
 
+  /// ka + R1 kb of a row.
+  __device__ static __forceinline__ int frequency(int row) { return row / R2 + R1 * (row % R2); }
   /// Position of frequency k' among those of its part.
   __device__ static __forceinline__ int position(int k) {
     constexpr int kFirst = O > 1 ? 8 / kParts : 1, kSecond = O > 8 ? 8 : 1;
@@ -137,13 +140,13 @@ struct FilterTransform {
   }
 };
 
-/// body(i, q): butterfly i is number q of this thread, of those of `radix` points.
+/// body(i, q): butterfly i is number q of this thread, of those of `radix` points. A warp's butterflies are neighbours.
 template <class F, int RADIX, class Body>
 __device__ __forceinline__ void for_butterflies(Body body) {
-  constexpr int kCount = F::N / RADIX;
+  constexpr int kCount = F::N / RADIX, kEach = (kCount + F::kThreads - 1) / F::kThreads;
 #pragma unroll
-  for (int q = 0; q * F::kThreads < kCount; ++q) {
-    const int i = threadIdx.x + q * F::kThreads;
+  for (int q = 0; q < kEach; ++q) {
+    const int i = (threadIdx.x / 32 * kEach + q) * 32 + threadIdx.x % 32;
     if (kCount % F::kThreads == 0 || i < kCount) body(i, q);
   }
 }
@@ -160,9 +163,11 @@ __device__ __forceinline__ void store_points(float2* data, int first, int step, 
   for (int i = 0; i < COUNT; ++i) data[first + i * step] = x[i];
 }
 
-/// The second digit, in place; w(ka, c) is its twist.
+/// The second digit, in place; w(ka, c) is its twist. A warp has the whole of some ka here and in the pass for the
+/// third digit: between the two nobody waits for other warps.
 template <bool INVERSE, class F, class Twist>
 __device__ __forceinline__ void second_pass(float2* points, Twist twist) {
+  static_assert(F::R2 == 1 || 32 * F::kHeld % (F::R2 * F::R3) == 0, "a warp has the whole of some ka");
   if constexpr (F::R2 > 1) {
     for_butterflies<F, F::R2>([&](int i, int) {
       const int ka = i / F::R3, c = i % F::R3;
@@ -171,17 +176,16 @@ __device__ __forceinline__ void second_pass(float2* points, Twist twist) {
       twisted_transform<INVERSE>(x, twist(ka, c));
       store_points(points, F::place(ka * F::R2, c), F::R3 + 1, x);
     });
-    __syncthreads();
   }
 }
 
-/// The largest of a value over the block; `scratch` holds 32 floats. NaN wins. A barrier.
-__device__ __forceinline__ float block_max(float value, float* scratch) {
-  const u32 bits = __reduce_max_sync(~0u, __float_as_uint(value));  // magnitudes order as integers, NaN last
-  if ((threadIdx.x & 31) == 0) scratch[threadIdx.x >> 5] = __uint_as_float(bits);
+/// The largest of a magnitude over the block; `scratch` holds 32 floats. NaN wins. A barrier.
+__device__ __forceinline__ u32 block_max(u32 magnitude, u32* scratch) {
+  const u32 of_warp = __reduce_max_sync(~0u, magnitude);  // magnitudes order as integers, NaN last
+  if ((threadIdx.x & 31) == 0) scratch[threadIdx.x >> 5] = of_warp;
   __syncthreads();
   const int warps = blockDim.x >> 5, lane = threadIdx.x & 31;
-  return __uint_as_float(__reduce_max_sync(~0u, lane < warps ? __float_as_uint(scratch[lane]) : 0u));
+  return __reduce_max_sync(~0u, lane < warps ? scratch[lane] : 0u);
 }
 
 }  // namespace ffc::cuda
