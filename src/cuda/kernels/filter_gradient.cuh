@@ -46,6 +46,25 @@ __device__ __forceinline__ void load_sums(const GradientParameters& p, int chann
   __syncwarp();
 }
 
+/// Whether lags below 0 add to dk.
+__device__ __forceinline__ bool wrapped(const GradientParameters& p) {
+  return !p.pairs && !p.fold.from_reverse && p.fold.sign != 0;
+}
+
+/// dk[n] = Re C[n], n = first + i step, and zeros from M on: all there is to do where no tap stands below lag 0.
+template <class F, class T, int COUNT>
+__device__ __forceinline__ void store_gradient(const GradientParameters& p, int channel, int first,
+                                               const float2 (&c)[COUNT]) {
+  constexpr int kStep = F::N / COUNT;
+  T* dk = p.dk.row<T>(channel) + first;
+  const long long end = p.filter - first;
+  const int positive = static_cast<int>(p.fold.positive) - first;
+#pragma unroll
+  for (int i = 0; i < COUNT; ++i)
+    if (i * kStep < end) assign(dk[i * kStep], i * kStep < positive ? c[i].x : 0.f);
+  for (long long i = F::N; i < end; i += kStep) assign(dk[i], 0.f);
+}
+
 /// dk and dk_rev from C in shared memory.
 template <class F, class T>
 __device__ __forceinline__ void store_gradients(const GradientParameters& p, int channel, const float2* points) {
@@ -56,14 +75,13 @@ __device__ __forceinline__ void store_gradients(const GradientParameters& p, int
                ? -points[F::place(static_cast<int>(lag + F::M))].y
                : 0.f;
   };
-  const bool wrapped = !p.pairs && !p.fold.from_reverse && sign != 0;
   if (p.dk.data) {
     T* dk = p.dk.row<T>(channel);
     const int positive = static_cast<int>(p.fold.positive);
 #pragma unroll 4
     for (long long j = threadIdx.x; j < p.filter; j += F::kThreads) {
       float d = j < positive ? points[F::place(static_cast<int>(j))].x : 0.f;
-      if (wrapped) d += below_zero((j - p.fold.base) * sign);
+      if (wrapped(p)) d += below_zero((j - p.fold.base) * sign);
       assign(dk[j], d);
     }
   }
@@ -97,6 +115,7 @@ __global__ void __launch_bounds__(FilterTransform<ROW>::kThreads, FilterTransfor
   __syncwarp();
   second_pass<true, F>(points, [](int, int c) { return unit<true>(c, F::R2 * F::R3); });
   __syncthreads();
+  const bool direct = p.dk.data && !p.dk_rev.data && !wrapped(p);
   for_butterflies<F, F::R1>([&](int n, int) {
     constexpr int kStep = F::N / F::R1 / F::R3 * (F::R3 + 1);
     float2 x[F::R1];
@@ -108,12 +127,16 @@ __global__ void __launch_bounds__(FilterTransform<ROW>::kThreads, FilterTransfor
     const float2 step = p.pairs ? float2{1, 0} : unit<false>(1, 4 * F::R1);
 #pragma unroll
     for (int a = 0; a < F::R1; ++a) x[a] = x[a] * turn, turn = turn * step;
-    store_points(points, F::place(n), kStep, x);
+    if (p.dskip && n == 0) p.dskip[channel] = x[0].x;
+    if (direct)
+      with_type(p.dk.type, [&](auto type) { store_gradient<F, decltype(type)>(p, channel, n, x); });
+    else
+      store_points(points, F::place(n), kStep, x);
   });
+  if (direct) return;
   __syncthreads();
   with_type((p.dk.data ? p.dk : p.dk_rev).type,
             [&](auto type) { store_gradients<F, decltype(type)>(p, channel, points); });
-  if (p.dskip && threadIdx.x == 0) p.dskip[channel] = points[0].x;
 }
 
 }  // namespace ffc::cuda
