@@ -97,7 +97,7 @@ __device__ __forceinline__ void store_gradients(const GradientParameters& p, int
 }
 
 template <int ROW>
-__global__ void __launch_bounds__(FilterTransform<ROW>::kThreads, FilterTransform<ROW>::kGradientBlocks)
+__global__ void __launch_bounds__(FilterTransform<ROW>::kThreads, FilterTransform<ROW>::kBlocks)
     filter_gradient(const GradientParameters p) {
   using F = FilterTransform<ROW>;
   static_assert(F::kParts == 1, "a transform that shared memory holds");

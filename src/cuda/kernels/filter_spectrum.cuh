@@ -44,7 +44,6 @@ __device__ __forceinline__ void load_taps(const SpectrumParameters& p, int chann
     const T* below = source + kSign * (first - F::M);
 #pragma unroll
     for (int i = 0; i < COUNT; ++i) {
-      if (sizeof(T) == 8) __threadfence_block();  // one at a time: doubles take twice the registers, and few are left
       if (static_cast<unsigned>(from_lowest + i * kStep) <= span) x[i].y -= to_float(below[kSign * i * kStep]);
       if (F::kParts > 1 && static_cast<unsigned>(from_lowest + i * kStep + F::N) <= span)
         x[i] = multiply_add(half, {0.f, -to_float(below[kSign * (i * kStep + F::N)])}, x[i]);
@@ -82,7 +81,7 @@ __device__ __forceinline__ int whole_index(int part, int i) {
 }
 
 template <int ROW>
-__global__ void __launch_bounds__(FilterTransform<ROW>::kThreads, FilterTransform<ROW>::kSpectrumBlocks)
+__global__ void __launch_bounds__(FilterTransform<ROW>::kThreads, FilterTransform<ROW>::kBlocks)
     filter_spectrum(const SpectrumParameters p) {
   using F = FilterTransform<ROW>;
   extern __shared__ __align__(16) unsigned char shared[];
@@ -90,9 +89,7 @@ __global__ void __launch_bounds__(FilterTransform<ROW>::kThreads, FilterTransfor
   const StagedSpectrum<F> staged{reinterpret_cast<uint4*>(shared)};
   u32* scratch = reinterpret_cast<u32*>(shared + F::kPointsBytes);
   const int channel = blockIdx.x, shift = p.pairs ? 0 : 1;  // 4 s
-  auto spectrum = [&](int i) -> uint4& {
-    return reinterpret_cast<uint4*>(p.spectrum + static_cast<long long>(channel) * F::M)[i];
-  };
+  uint4* spectrum = reinterpret_cast<uint4*>(p.spectrum + static_cast<long long>(channel) * F::M);
 
   const int zero =
       p.pairs >> 31;  // which the compiler must not know: it would make addresses of all taps ahead, and spill
@@ -143,17 +140,18 @@ __global__ void __launch_bounds__(FilterTransform<ROW>::kThreads, FilterTransfor
       }
     });
     __syncthreads();
-    for_each_of<F, F::N / 4>([&](int i) { spectrum(whole_index<F>(part, i)) = staged[i]; });
+#pragma unroll 4
+    for (int i = threadIdx.x; i < F::N / 4; i += F::kThreads) spectrum[whole_index<F>(part, i)] = staged[i];
     if (part + 1 < F::kParts) __syncthreads();
   }
   if constexpr (F::kParts > 1) {
     // One scale for all: the first part, where it was brought up further, is brought down again by who wrote it.
     if (first_exponent != exponent && first_exponent != kNoExponent) {
       const u32 down = half_power_of_two(first_exponent - exponent) * 0x10001u;
-      for_each_of<F, F::N / 4>([&](int i) {
-        uint4& v = spectrum(whole_index<F>(0, i));
+      for (int i = threadIdx.x; i < F::N / 4; i += F::kThreads) {
+        uint4& v = spectrum[whole_index<F>(0, i)];
         v = make_uint4(mul(v.x, down), mul(v.y, down), mul(v.z, down), mul(v.w, down));
-      });
+      }
     }
   }
   if (threadIdx.x == 0) p.factors[channel] = F::kGain * power_of_two(exponent == kNoExponent ? 0 : exponent);

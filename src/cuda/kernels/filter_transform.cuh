@@ -118,9 +118,8 @@ struct FilterTransform {
   static constexpr int R2 = N / R1 / R3;
   static constexpr int kHeld = larger(R1, larger(R2, R3));  // points of a thread
   static constexpr int kThreads = larger(32, N / kHeld);
-  // Blocks of a multiprocessor, which leave a thread 48 (spectrum) or 64 registers for 16 points, 128 for 32.
-  static constexpr int kSpectrumBlocks = (kHeld == 32 ? 512 : 1280) / larger(64, kThreads);
-  static constexpr int kGradientBlocks = (kHeld == 32 ? 512 : 1024) / larger(64, kThreads);
+  // 64 registers a thread for 16 points, 128 for 32.
+  static constexpr int kBlocks = (kHeld == 32 ? 512 : 1024) / kThreads;
   static constexpr float kGain = static_cast<float>(gain(kSizes[ROW]));
   static constexpr float kSpectrumGain = static_cast<float>(spectrum_gain(kSizes[ROW]) / gain(kSizes[ROW]));
   static constexpr int kPointsBytes = (N + N / R3) * static_cast<int>(sizeof(float2));
@@ -150,14 +149,6 @@ __device__ __forceinline__ void for_butterflies(Body body) {
     const int i = (threadIdx.x / 32 * kEach + q) * 32 + threadIdx.x % 32;
     if (kCount % F::kThreads == 0 || i < kCount) body(i, q);
   }
-}
-
-/// body(i) for all i < COUNT, neighbours in neighbouring threads.
-template <class F, int COUNT, class Body>
-__device__ __forceinline__ void for_each_of(Body body) {
-#pragma unroll
-  for (int first = 0; first < COUNT; first += F::kThreads)
-    if (COUNT % F::kThreads == 0 || first + threadIdx.x < COUNT) body(first + threadIdx.x);
 }
 
 /// Butterfly of COUNT points at data[first + i step].
