@@ -16,48 +16,127 @@ struct GradientParameters {
   float* dskip;
 };
 
+/// The sums of the parts, by the warp that transforms them: four lanes load a row, 16 bytes at a time.
+template <class F>
+__device__ __forceinline__ void load_sums(const GradientParameters& p, int channel, float2* points) {
+  constexpr int kNext = F::R3 / 8;  // k5 is kc / kNext: two neighbours are 16 bytes
+  constexpr int kRows = F::N / F::R3 < 32 * F::kHeld / F::R3 ? F::N / F::R3 : 32 * F::kHeld / F::R3;  // of a warp
+  constexpr int kSteps = kRows / 8;
+  const int row = threadIdx.x / 32 * kRows + threadIdx.x % 32 / 4, pair = threadIdx.x % 4;
+  const int at = F::position(F::frequency(row)) + 2 * pair;
+#pragma unroll 1
+  for (int part = 0; part < p.parts; ++part) {
+    const float2* sums = p.sums + (static_cast<long long>(part) * p.channels + channel) * F::M + at;
+    float4 two[kSteps][kNext];
+#pragma unroll
+    for (int step = 0; step < kSteps; ++step)
+#pragma unroll
+      for (int i = 0; i < kNext; ++i)
+        two[step][i] = *reinterpret_cast<const float4*>(sums + F::position(F::frequency(8 * step) + i * F::R1 * F::R2));
+#pragma unroll
+    for (int step = 0; step < kSteps; ++step)
+#pragma unroll
+      for (int i = 0; i < kNext; ++i) {
+        float2 *to = points + F::place(row + 8 * step, 2 * kNext * pair + i), a{}, b{};
+        if (part > 0) a = to[0], b = to[kNext];
+        to[0] = {a.x + two[step][i].x, a.y + two[step][i].y};
+        to[kNext] = {b.x + two[step][i].z, b.y + two[step][i].w};
+      }
+  }
+  __syncwarp();
+}
+
+/// Whether lags below 0 add to dk.
+__device__ __forceinline__ bool wrapped(const GradientParameters& p) {
+  return !p.pairs && !p.fold.from_reverse && p.fold.sign != 0;
+}
+
+/// dk[n] = Re C[n], n = first + i step, and zeros from M on: all there is to do where no tap stands below lag 0.
+template <class F, class T, int COUNT>
+__device__ __forceinline__ void store_gradient(const GradientParameters& p, int channel, int first,
+                                               const float2 (&c)[COUNT]) {
+  constexpr int kStep = F::N / COUNT;
+  T* dk = p.dk.row<T>(channel) + first;
+  const long long end = p.filter - first;
+  const int positive = static_cast<int>(p.fold.positive) - first;
+#pragma unroll
+  for (int i = 0; i < COUNT; ++i)
+    if (i * kStep < end) assign(dk[i * kStep], i * kStep < positive ? c[i].x : 0.f);
+  for (long long i = F::N; i < end; i += kStep) assign(dk[i], 0.f);
+}
+
+/// dk and dk_rev from C in shared memory.
+template <class F, class T>
+__device__ __forceinline__ void store_gradients(const GradientParameters& p, int channel, const float2* points) {
+  const int sign = static_cast<int>(p.fold.sign);
+  // The imaginary part at lag, if a tap stands there.
+  auto below_zero = [&](long long lag) {
+    return !p.pairs && lag >= p.fold.negative_lo && lag <= p.fold.negative_hi
+               ? -points[F::place(static_cast<int>(lag + F::M))].y
+               : 0.f;
+  };
+  if (p.dk.data) {
+    T* dk = p.dk.row<T>(channel);
+    const int positive = static_cast<int>(p.fold.positive);
+#pragma unroll 4
+    for (long long j = threadIdx.x; j < p.filter; j += F::kThreads) {
+      float d = j < positive ? points[F::place(static_cast<int>(j))].x : 0.f;
+      if (wrapped(p)) d += below_zero((j - p.fold.base) * sign);
+      assign(dk[j], d);
+    }
+  }
+  if (p.dk_rev.data) {
+    T* dk_rev = p.dk_rev.row<T>(channel);
+#pragma unroll 4
+    for (long long j = threadIdx.x; j < p.filter_reverse; j += F::kThreads) {
+      const long long lag = (j - p.fold.base) * sign;
+      // Lag 0 of the reversed taps coincides with tap 0 of the others.
+      assign(dk_rev[j], lag == 0 ? points[0].x : below_zero(lag));
+    }
+  }
+}
+
 template <int ROW>
-__global__ void __launch_bounds__(FilterTransform<ROW>::kThreads) filter_gradient(const GradientParameters p) {
+__global__ void __launch_bounds__(FilterTransform<ROW>::kThreads, FilterTransform<ROW>::kBlocks)
+    filter_gradient(const GradientParameters p) {
   using F = FilterTransform<ROW>;
   static_assert(F::kParts == 1, "a transform that shared memory holds");
   extern __shared__ __align__(16) unsigned char shared[];
-  const Points<F::N> points{reinterpret_cast<float2*>(shared)};
+  float2* points = reinterpret_cast<float2*>(shared);
   const int channel = blockIdx.x;
 
-  for (int i = threadIdx.x; i < F::M; i += blockDim.x) {
-    float2 sum{0, 0};
-    for (int part = 0; part < p.parts; ++part)
-      sum = sum + p.sums[(static_cast<long long>(part) * p.channels + channel) * F::M + i];
-    points[i] = sum;
-  }
+  load_sums<F>(p, channel, points);
+  for_butterflies<F, F::R3>([&](int row, int) {
+    float2 x[F::R3];
+    load_points(points, F::place(row, 0), 1, x);
+    twisted_transform<true>(x, {1, 0});
+    store_points(points, F::place(row, 0), 1, x);
+  });
+  __syncwarp();
+  second_pass<true, F>(points, [](int, int c) { return unit<true>(c, F::R2 * F::R3); });
   __syncthreads();
-  filter_stages<true, F::kFirst, F::kTwo, F::R>(points, threadIdx.x, blockDim.x);
-  for (int n = threadIdx.x; n < F::M; n += blockDim.x) {
+  const bool direct = p.dk.data && !p.dk_rev.data && !wrapped(p);
+  for_butterflies<F, F::R1>([&](int n, int) {
+    constexpr int kStep = F::N / F::R1 / F::R3 * (F::R3 + 1);
+    float2 x[F::R1];
+    load_points(points, F::place(n), kStep, x);
+    twisted_transform<true>(x, unit<true>(n, F::N));
     const float scale = F::kGain * F::kSpectrumGain;
-    float2 c = points[n];
-    if (!p.pairs) c = c * fast_unit<false>(n, 4 * F::M);
-    points[n] = {c.x * scale, c.y * scale};
-  }
+    float2 turn = p.pairs ? float2{1, 0} : unit<false>(n, 4 * F::N);
+    turn = {turn.x * scale, turn.y * scale};
+    const float2 step = p.pairs ? float2{1, 0} : unit<false>(1, 4 * F::R1);
+#pragma unroll
+    for (int a = 0; a < F::R1; ++a) x[a] = x[a] * turn, turn = turn * step;
+    if (p.dskip && n == 0) p.dskip[channel] = x[0].x;
+    if (direct)
+      with_type(p.dk.type, [&](auto type) { store_gradient<F, decltype(type)>(p, channel, n, x); });
+    else
+      store_points(points, F::place(n), kStep, x);
+  });
+  if (direct) return;
   __syncthreads();
-
-  // The imaginary part at lag, if a tap stands there.
-  auto below_zero = [&](long long lag) {
-    return !p.pairs && lag >= p.fold.negative_lo && lag <= p.fold.negative_hi ? -points[static_cast<int>(lag + F::M)].y
-                                                                              : 0.f;
-  };
-  if (p.dk.data)
-    for (long long j = threadIdx.x; j < p.filter; j += blockDim.x) {
-      float d = j < p.fold.positive ? points[static_cast<int>(j)].x : 0.f;
-      if (!p.fold.from_reverse && p.fold.sign != 0) d += below_zero((j - p.fold.base) * p.fold.sign);
-      p.dk.set(channel, j, d);
-    }
-  if (p.dk_rev.data)
-    for (long long j = threadIdx.x; j < p.filter_reverse; j += blockDim.x) {
-      const long long lag = (j - p.fold.base) * p.fold.sign;
-      // Lag 0 of the reversed taps coincides with tap 0 of the others.
-      p.dk_rev.set(channel, j, lag == 0 ? points[0].x : below_zero(lag));
-    }
-  if (p.dskip && threadIdx.x == 0) p.dskip[channel] = points[0].x;
+  with_type((p.dk.data ? p.dk : p.dk_rev).type,
+            [&](auto type) { store_gradients<F, decltype(type)>(p, channel, points); });
 }
 
 }  // namespace ffc::cuda

@@ -1,6 +1,8 @@
 // The spectrum of a filter, in halves, in the order of the stages, with a power of two a channel.
 #pragma once
 
+#include <type_traits>
+
 #include "cuda/kernels/filter_transform.cuh"
 
 namespace ffc::cuda {
@@ -13,114 +15,146 @@ struct SpectrumParameters {
   float* factors;  // [channels]
 };
 
-/// h[n] = t[n] - i t[n - M]
-__device__ __forceinline__ float2 folded_tap(const SpectrumParameters& p, int channel, int n, int M) {
-  float2 h{0, 0};
-  auto below = [&](long long lag) {
-    const long long i = p.fold.base + p.fold.sign * lag;
-    return p.fold.from_reverse ? p.k_rev.get(channel, i) : p.k.get(channel, i);
-  };
-  if (n < p.fold.positive) h.x = p.k.get(channel, n);
-  if (p.pairs) return h;
-  if (n == 0 && p.fold.negative_hi == 0) h.x += below(0);  // reversed taps that begin at lag 0
-  const long long lag = n - M;
-  if (lag >= p.fold.negative_lo && lag <= p.fold.negative_hi) h.y = -below(lag);
-  return h;
-}
-
-/// Part q of the frequencies, k = P k' + q: y[n] = sum_p h[n + p M / P] exp(-2 pi i (n + p M / P)(q - s) / M).
-template <int ROW>
-__device__ __forceinline__ void load_part(const SpectrumParameters& p, int channel, int part,
-                                          const Points<FilterTransform<ROW>::N>& points) {
-  using F = FilterTransform<ROW>;
-  const int turn = 4 * part - (p.pairs ? 0 : 1);
-  for (int n = threadIdx.x; n < F::N; n += blockDim.x) {
-    float2 sum{0, 0};
+/// The inputs of a butterfly of part q: x[i] = sum_p h[m] exp(-2 pi i p (q - s) / P), m = first + i step + p N, of
+/// h[m] = t[m] - i t[m - M].
+template <class F, class T, int COUNT>
+__device__ __forceinline__ void load_taps(const SpectrumParameters& p, int channel, int part, int first,
+                                          float2 (&x)[COUNT]) {
+  constexpr int kStep = F::N / COUNT;
+  const float2 half = F::kParts > 1 ? unit<false>(4 * part - (p.pairs ? 0 : 1), 4 * F::kParts) : float2{0, 0};
+  const T* k = p.k.row<T>(channel) + first;
+  const int positive = static_cast<int>(p.fold.positive) - first;
 #pragma unroll
-    for (int i = 0; i < F::kParts; ++i) {
-      const int m = n + i * F::N;
-      sum = sum + folded_tap(p, channel, m, F::M) * fast_unit<false>(m * turn, 4 * F::M);
-    }
-    points[n] = sum;
-  }
-  __syncthreads();
-}
-
-/// Position of (k1, k2, k3) of the engine among the points of a part; the eight by eight (k4, k5) follow.
-template <int ROW>
-__device__ __forceinline__ int column_position(int k1, int k2, int k3) {
-  using F = FilterTransform<ROW>;
-  if constexpr (F::O == 1) return k3 * 64;
-  if constexpr (F::O == 8) return (k1 * F::R + k3) * 64;
-  return ((k1 / F::kParts * 8 + k2) * F::R + k3) * 64;
-}
-
-/// Writes a part, times `scale`.
-template <int ROW>
-__device__ __forceinline__ void store_part(const SpectrumParameters& p, int channel, int part, float scale,
-                                           const Points<FilterTransform<ROW>::N>& points) {
-  using F = FilterTransform<ROW>;
-  u32* spectrum = p.spectrum + static_cast<long long>(channel) * F::M;
-  auto two = [&](int k1, int k2, int k3, int lane) {
-    const int at = column_position<ROW>(k1, k2, k3) + 2 * lane;
-    const float2 a = points[at], b = points[at + 1];
-    return uint2{pack(a.x * scale, b.x * scale), pack(a.y * scale, b.y * scale)};
-  };
-  for (int i = threadIdx.x; i < F::N / (F::O == 1 ? 2 : 4); i += blockDim.x) {
-    const int lane = i & 31, k3 = (i >> 5) % F::R, unit = (i >> 5) / F::R;
-    if constexpr (F::O == 1) {
-      reinterpret_cast<uint2*>(spectrum)[i] = two(0, 0, k3, lane);
-    } else {
-      int pair = unit;  // of columns: (k1, k2 / 2), or k1 / 2
-      if constexpr (F::kParts > 1) pair = ((unit >> 2) * F::kParts + part) * 4 + (unit & 3);
-      uint2 v[2];
-#pragma unroll
-      for (int e = 0; e < 2; ++e)
-        v[e] = F::O == 64 ? two(pair >> 2, 2 * (pair & 3) + e, k3, lane) : two(2 * pair + e, 0, k3, lane);
-      reinterpret_cast<uint4*>(spectrum)[(pair * F::R + k3) * 32 + lane] = make_uint4(v[0].x, v[0].y, v[1].x, v[1].y);
+  for (int i = 0; i < COUNT; ++i) {
+    const float t = i * kStep < positive ? to_float(k[i * kStep]) : 0.f;
+    x[i] = {t, 0};
+    if constexpr (F::kParts > 1) {
+      const float other = i * kStep + F::N < positive ? to_float(k[i * kStep + F::N]) : 0.f;
+      x[i] = {fmaf(half.x, other, t), half.y * other};
     }
   }
+  if (p.pairs || p.fold.negative_hi < p.fold.negative_lo) return;
+
+  const T* source = (p.fold.from_reverse ? p.k_rev : p.k).row<T>(channel) + p.fold.base;  // of lag 0
+  if (first == 0 && p.fold.negative_hi == 0) x[0].x += to_float(source[0]);  // reversed taps that begin at lag 0
+  const int from_lowest = first - F::M - static_cast<int>(p.fold.negative_lo);
+  const unsigned span = static_cast<unsigned>(p.fold.negative_hi - p.fold.negative_lo);
+  auto add_below_zero = [&](auto sign) {  // a constant: so are the distances of the taps
+    constexpr int kSign = decltype(sign)::value;
+    const T* below = source + kSign * (first - F::M);
+#pragma unroll
+    for (int i = 0; i < COUNT; ++i) {
+      if (static_cast<unsigned>(from_lowest + i * kStep) <= span) x[i].y -= to_float(below[kSign * i * kStep]);
+      if (F::kParts > 1 && static_cast<unsigned>(from_lowest + i * kStep + F::N) <= span)
+        x[i] = multiply_add(half, {0.f, -to_float(below[kSign * (i * kStep + F::N)])}, x[i]);
+    }
+  };
+  if (p.fold.sign > 0)
+    add_below_zero(std::integral_constant<int, 1>());
+  else
+    add_below_zero(std::integral_constant<int, -1>());
+}
+
+/// A block's part of a spectrum in shared memory: 16 bytes are two neighbouring positions of two neighbouring columns,
+/// as the engine reads them. Turned so that writing 8 bytes a butterfly and reading 16 a lane spread over the banks.
+template <class F>
+struct StagedSpectrum {
+  uint4* data;
+
+  __device__ static __forceinline__ unsigned turned(unsigned i) { return i ^ ((i >> 5 ^ i >> 6) & 7); }
+  __device__ __forceinline__ uint4& operator[](unsigned i) const { return data[turned(i)]; }
+  /// Index, in 8 bytes, of positions p and p + 1, p even, of a column. Every bit of p makes bits of its own, so index(p
+  /// | q) = index(p) ^ index(q) where p & q = 0.
+  __device__ static __forceinline__ unsigned index(unsigned p) {
+    constexpr unsigned kColumn = F::R * 64, kPair = 2 * kColumn;
+    const unsigned i = F::O > 1 ? p / kPair * kColumn + p % kColumn / 2 * 2 + p / kColumn % 2 : p / 2;
+    return turned(i / 2) * 2 + i % 2;
+  }
+  __device__ __forceinline__ uint2& two(unsigned at) const { return reinterpret_cast<uint2*>(data)[at]; }
+};
+
+/// Index of 16 bytes of a part in the spectrum of all parts.
+template <class F>
+__device__ __forceinline__ int whole_index(int part, int i) {
+  constexpr int kRun = F::M / 8 / 4;  // frequencies of the same k1, and k1 = kParts k1' + part
+  return F::kParts == 1 ? i : (i / kRun * F::kParts + part) * kRun + i % kRun;
 }
 
 template <int ROW>
-__global__ void __launch_bounds__(FilterTransform<ROW>::kThreads) filter_spectrum(const SpectrumParameters p) {
+__global__ void __launch_bounds__(FilterTransform<ROW>::kThreads, FilterTransform<ROW>::kBlocks)
+    filter_spectrum(const SpectrumParameters p) {
   using F = FilterTransform<ROW>;
   extern __shared__ __align__(16) unsigned char shared[];
-  const Points<F::N> points{reinterpret_cast<float2*>(shared)};
-  float* scratch = reinterpret_cast<float*>(shared + Points<F::N>::kBytes);
-  const int channel = blockIdx.x;
-  constexpr float kGain = F::kGain, kSpectrumGain = F::kSpectrumGain;
+  float2* points = reinterpret_cast<float2*>(shared);
+  const StagedSpectrum<F> staged{reinterpret_cast<uint4*>(shared)};
+  u32* scratch = reinterpret_cast<u32*>(shared + F::kPointsBytes);
+  const int channel = blockIdx.x, shift = p.pairs ? 0 : 1;  // 4 s
+  uint4* spectrum = reinterpret_cast<uint4*>(p.spectrum + static_cast<long long>(channel) * F::M);
 
-  constexpr int kNoExponent = -100;  // of zeros: any will do
-  int exponents[F::kParts];
-  int exponent = kNoExponent;
-#pragma unroll
+  const int zero =
+      p.pairs >> 31;  // which the compiler must not know: it would make addresses of all taps ahead, and spill
+  constexpr int kNoExponent = -126;  // of zeros: any will do
+  int exponent = kNoExponent, first_exponent = kNoExponent;
+#pragma unroll 1
   for (int part = 0; part < F::kParts; ++part) {
-    load_part<ROW>(p, channel, part, points);
-    filter_stages<false, F::kFirst, F::kTwo, F::R>(points, threadIdx.x, blockDim.x);
-    float largest = 0;
-    for (int i = threadIdx.x; i < F::N; i += blockDim.x) {
-      const float2 z = points[i];
-      const u32 bits = max(__float_as_uint(fabsf(z.x)), __float_as_uint(fabsf(z.y)));
-      largest = __uint_as_float(max(bits, __float_as_uint(largest)));
-    }
-    const u32 magnitude = __float_as_uint(block_max(largest * kSpectrumGain, scratch));
-    exponents[part] = magnitude == 0 ? kNoExponent : magnitude >= kInfinity ? 0 : top_of(magnitude) + 3;  // H at most 1
-    exponent = max(exponent, exponents[part]);
-    store_part<ROW>(p, channel, part, kSpectrumGain * power_of_two(-exponents[part]), points);
+    for_butterflies<F, F::R1>([&](int i, int) {
+      float2 x[F::R1];
+      with_type(p.k.type, [&](auto type) { load_taps<F, decltype(type)>(p, channel, part, i + (part & zero), x); });
+      twisted_transform<false>(x, unit<false>(4 * part - shift, 4 * F::kParts * F::R1));
+      store_points(points, F::place(i), F::N / F::R1 / F::R3 * (F::R3 + 1), x);
+    });
     __syncthreads();
+    second_pass<false, F>(points, [&](int ka, int) {
+      return unit<false>(4 * (F::kParts * ka + part) - shift, 4 * F::kParts * F::R1 * F::R2);
+    });
+    __syncwarp();
+
+    constexpr int kMine = F::kHeld / F::R3;
+    float2 x[kMine][F::R3];
+    float largest = 0;
+    u32 magnitude = 0;
+    for_butterflies<F, F::R3>([&](int row, int q) {
+      const int k = F::frequency(row);
+      load_points(points, F::place(row, 0), 1, x[q]);
+      twisted_transform<false>(x[q], unit<false>(4 * (F::kParts * k + part) - shift, 4 * F::M));
+#pragma unroll
+      for (int i = 0; i < F::R3; ++i) largest = fmaxf(largest, fmaxf(fabsf(x[q][i].x), fabsf(x[q][i].y)));
+      magnitude = max(magnitude,
+                      __float_as_uint(fabsf(
+                          x[q][0].x * F::kSpectrumGain)));  // NaN of any tap is in all frequencies, and fmaxf drops it
+    });
+    magnitude = block_max(max(magnitude, __float_as_uint(largest * F::kSpectrumGain)), scratch);
+    if (magnitude != 0) exponent = max(exponent, magnitude >= kInfinity ? 0 : top_of(magnitude) + 3);  // H at most 1
+    if (part == 0) first_exponent = exponent;
+
+    const float scale = F::kSpectrumGain * power_of_two(-exponent);
+    for_butterflies<F, F::R3>([&](int row, int q) {
+      constexpr int kNext = F::R3 / 8;  // k5 is kc / kNext
+      const unsigned at = staged.index(F::position(F::frequency(row)));
+#pragma unroll
+      for (int i = 0; i < F::R3 / 2; ++i) {
+        const int kc = i / kNext * 2 * kNext + i % kNext;
+        const float2 a = x[q][kc], b = x[q][kc + kNext];
+        staged.two(at ^ staged.index(F::position(F::R1 * F::R2 * kc))) =
+            uint2{pack(a.x * scale, b.x * scale), pack(a.y * scale, b.y * scale)};
+      }
+    });
+    __syncthreads();
+#pragma unroll 4
+    for (int i = threadIdx.x; i < F::N / 4; i += F::kThreads) spectrum[whole_index<F>(part, i)] = staged[i];
+    if (part + 1 < F::kParts) __syncthreads();
   }
-  if (exponent == kNoExponent) exponent = 0;
   if constexpr (F::kParts > 1) {
-    // One scale for all: a part that was brought up further is brought down again.
-    u32* spectrum = p.spectrum + static_cast<long long>(channel) * F::M;
-    for (int i = threadIdx.x; i < F::M; i += blockDim.x) {
-      const int k1 = i / (4 * 4 * 32 * F::R), part = k1 % F::kParts;
-      const int down = (part == 0 ? exponents[0] : exponents[F::kParts - 1]) - exponent;
-      if (down) spectrum[i] = mul(spectrum[i], half_power_of_two(down) * 0x10001u);
+    // One scale for all: the first part, where it was brought up further, is brought down again by who wrote it.
+    if (first_exponent != exponent && first_exponent != kNoExponent) {
+      const u32 down = half_power_of_two(first_exponent - exponent) * 0x10001u;
+      for (int i = threadIdx.x; i < F::N / 4; i += F::kThreads) {
+        uint4& v = spectrum[whole_index<F>(0, i)];
+        v = make_uint4(mul(v.x, down), mul(v.y, down), mul(v.z, down), mul(v.w, down));
+      }
     }
   }
-  if (threadIdx.x == 0) p.factors[channel] = kGain * power_of_two(exponent);
+  if (threadIdx.x == 0) p.factors[channel] = F::kGain * power_of_two(exponent == kNoExponent ? 0 : exponent);
 }
 
 }  // namespace ffc::cuda

@@ -1,10 +1,18 @@
-// Transforms of filters, in fp32: a block owns a channel. The stages have the radices of the engine, in its order, each
-// in place, so position p = ((digits k1, k2, k3) * 8 + k4) * 8 + k5 of the result is where the engine has it.
+// Transforms of filters, in fp32: a block owns a channel, and a thread computes whole butterflies of 8 to 32 points in
+// registers. N = R1 R2 R3 points, one pass over shared memory for each:
 //
-//   forward   h = fold(k, k_rev), h[n] exp(2 pi i n s / M), n1 -> k1, .. n5 -> k5
-//   inverse   the conjugates in reverse order, C[n], and the fold's adjoint
+//   n = a N/R1 + b R3 + c,   k = ka + R1 kb + R1 R2 kc,   phase n (k - s) / N
+//   forward   a -> ka with w = exp(2 pi i s / R1), b -> kb with exp(-2 pi i (ka - s) / (R1 R2)),
+//             c -> kc with exp(-2 pi i (ka + R1 kb - s) / N)
+//   inverse   kc -> c with w = 1, kb -> b with exp(2 pi i c / (R2 R3)), ka -> a with exp(2 pi i n / N),
+//             and exp(-2 pi i n s / N) at the end
 //
-// Shared memory holds 16384 points; of 32768 the even and the odd frequencies are made one after the other.
+// where "with w" is the twisted transform below: the twiddles cost nothing beyond its butterflies. Between the passes a
+// value stands at row R2 a + b, column c, each digit in place. The engine has frequency k at position(k), the digits
+// of its own stages; the top six bits of k are its last two digits for every size.
+//
+// Registers hold 16384 points; of 32768 the even and the odd frequencies, k = P k' + part, are made one after the
+// other: k' - (s - part) / P takes the place of k - s above.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -16,31 +24,37 @@
 
 namespace ffc::cuda {
 
-/// Taps of any floating type, as fp32.
+__device__ __forceinline__ float to_float(float x) { return x; }
+__device__ __forceinline__ float to_float(double x) { return static_cast<float>(x); }
+__device__ __forceinline__ float to_float(__half x) { return __half2float(x); }
+__device__ __forceinline__ float to_float(__nv_bfloat16 x) { return __bfloat162float(x); }
+__device__ __forceinline__ void assign(float& to, float x) { to = x; }
+__device__ __forceinline__ void assign(double& to, float x) { to = x; }
+__device__ __forceinline__ void assign(__half& to, float x) { to = __float2half_rn(x); }
+__device__ __forceinline__ void assign(__nv_bfloat16& to, float x) { to = __float2bfloat16_rn(x); }
+
+/// Taps of any floating type.
 struct TapsView {
   void* data = nullptr;
   long long stride = 0;  // elements from channel to channel
   int type = 0;          // as DType: 0 fp16, 1 bf16, 2 fp32, 3 fp64
 
-  __device__ __forceinline__ float get(long long channel, long long i) const {
-    const long long at = channel * stride + i;
-    switch (type) {
-      case 0: return __half2float(static_cast<const __half*>(data)[at]);
-      case 1: return __bfloat162float(static_cast<const __nv_bfloat16*>(data)[at]);
-      case 2: return static_cast<const float*>(data)[at];
-      default: return static_cast<float>(static_cast<const double*>(data)[at]);
-    }
-  }
-  __device__ __forceinline__ void set(long long channel, long long i, float value) const {
-    const long long at = channel * stride + i;
-    switch (type) {
-      case 0: static_cast<__half*>(data)[at] = __float2half_rn(value); break;
-      case 1: static_cast<__nv_bfloat16*>(data)[at] = __float2bfloat16_rn(value); break;
-      case 2: static_cast<float*>(data)[at] = value; break;
-      default: static_cast<double*>(data)[at] = value;
-    }
+  template <class T>
+  __device__ __forceinline__ T* row(int channel) const {
+    return static_cast<T*>(data) + channel * stride;
   }
 };
+
+/// body(T{}) with the type of the taps: one branch, outside the loops.
+template <class Body>
+__device__ __forceinline__ void with_type(int type, Body body) {
+  switch (type) {
+    case 0: body(__half{}); break;
+    case 1: body(__nv_bfloat16{}); break;
+    case 2: body(float{}); break;
+    default: body(double{});
+  }
+}
 
 /// Which taps stand at which lags: algo/fold.h, for the device.
 struct FoldView {
@@ -48,123 +62,130 @@ struct FoldView {
   bool from_reverse;
 };
 
-__device__ __forceinline__ float2 operator+(float2 a, float2 b) { return {a.x + b.x, a.y + b.y}; }
-__device__ __forceinline__ float2 operator-(float2 a, float2 b) { return {a.x - b.x, a.y - b.y}; }
 __device__ __forceinline__ float2 operator*(float2 a, float2 b) {
   return {a.x * b.x - a.y * b.y, a.x * b.y + a.y * b.x};
 }
+/// sum + f x
+__device__ __forceinline__ float2 multiply_add(float2 f, float2 x, float2 sum) {
+  return {fmaf(-f.y, x.y, fmaf(f.x, x.x, sum.x)), fmaf(f.y, x.x, fmaf(f.x, x.y, sum.y))};
+}
 
-/// exp(-+ 2 pi i numerator / denominator), good to 5e-7; denominator a power of two.
+/// exp(-+ 2 pi i numerator / denominator), good to 5e-7 up to pi; denominator a power of two. Its powers up to 31 serve
+/// as twiddles, far better than halves need.
 template <bool INVERSE>
-__device__ __forceinline__ float2 fast_unit(int numerator, int denominator) {
-  const int half = denominator / 2, n = ((numerator + half) & (denominator - 1)) - half;
+__device__ __forceinline__ float2 unit(int numerator, int denominator) {
   float s, c;
-  __sincosf(6.283185307f / denominator * n, &s, &c);
+  __sincosf(6.283185307f / static_cast<float>(denominator) * static_cast<float>(numerator), &s, &c);
   return {c, INVERSE ? s : -s};
 }
-
+/// exp(-+ 2 pi i i / 32) for 0 <= i <= 8: no instructions where i is known.
 template <bool INVERSE>
-__device__ __forceinline__ float2 quarter(float2 a) {
-  return INVERSE ? float2{-a.y, a.x} : float2{a.y, -a.x};
-}
-template <bool INVERSE>
-__device__ __forceinline__ void dft(float2 (&x)[2]) {
-  const float2 a = x[0];
-  x[0] = a + x[1], x[1] = a - x[1];
-}
-template <bool INVERSE>
-__device__ __forceinline__ void dft(float2 (&x)[4]) {
-  float2 even[2] = {x[0], x[2]}, odd[2] = {x[1], x[3]};
-  dft<INVERSE>(even), dft<INVERSE>(odd);
-  odd[1] = quarter<INVERSE>(odd[1]);
-  x[0] = even[0] + odd[0], x[1] = even[1] + odd[1], x[2] = even[0] - odd[0], x[3] = even[1] - odd[1];
-}
-template <bool INVERSE>
-__device__ __forceinline__ void dft(float2 (&x)[8]) {
-  constexpr float kHalfRoot = 0.70710678f;
-  float2 even[4] = {x[0], x[2], x[4], x[6]}, odd[4] = {x[1], x[3], x[5], x[7]};
-  dft<INVERSE>(even), dft<INVERSE>(odd);
-  odd[1] = odd[1] * float2{kHalfRoot, INVERSE ? kHalfRoot : -kHalfRoot};
-  odd[2] = quarter<INVERSE>(odd[2]);
-  odd[3] = odd[3] * float2{-kHalfRoot, INVERSE ? kHalfRoot : -kHalfRoot};
-#pragma unroll
-  for (int i = 0; i < 4; ++i) x[i] = even[i] + odd[i], x[i + 4] = even[i] - odd[i];
+__device__ __forceinline__ float2 root_of_32(int i) {
+  constexpr float kCosine[9] = {1.f,         0.98078528f, 0.92387953f, 0.83146961f, 0.70710678f,
+                                0.55557023f, 0.38268343f, 0.19509032f, 0.f};
+  return {kCosine[i], INVERSE ? kCosine[8 - i] : -kCosine[8 - i]};
 }
 
-/// Shared memory of N complex points, padded against bank conflicts.
-template <int N>
-struct Points {
-  float2* data;
-  static constexpr int kBytes = (N + N / 8) * static_cast<int>(sizeof(float2));
-  __device__ __forceinline__ float2& operator[](int i) const { return data[i + (i >> 3)]; }
-};
-
-/// One stage of radix R over blocks of LENGTH points.
-template <bool INVERSE, int R, int LENGTH, int N>
-__device__ __forceinline__ void filter_stage(const Points<N>& points, int thread, int threads) {
-  constexpr int kStep = LENGTH / R;
-  for (int i = thread; i < N / R; i += threads) {
-    const int j = i % kStep, first = i / kStep * LENGTH + j;
-    float2 x[R], w[R];
-    w[1] = fast_unit<INVERSE>(j, LENGTH);
+/// y[k] = sum_d x[d] w^d exp(-+ 2 pi i d k / R), in natural order. With E and O the same of the even and odd points for
+/// w^2, y[k] = E[k] + f O[k] and y[k + R/2] = E[k] - f O[k], f = w exp(-+ 2 pi i k / R): six instructions for the two.
+template <bool INVERSE, int R>
+__device__ __forceinline__ void twisted_transform(float2 (&x)[R], float2 w) {
+  if constexpr (R > 1) {
+    float2 even[R / 2], odd[R / 2];
 #pragma unroll
-    for (int k = 2; k < R; ++k) w[k] = w[k / 2] * w[k - k / 2];
+    for (int i = 0; i < R / 2; ++i) even[i] = x[2 * i], odd[i] = x[2 * i + 1];
+    twisted_transform<INVERSE>(even, w * w), twisted_transform<INVERSE>(odd, w * w);
 #pragma unroll
-    for (int d = 0; d < R; ++d) x[d] = points[first + d * kStep];
-    if (INVERSE)
-#pragma unroll
-      for (int k = 1; k < R; ++k) x[k] = x[k] * w[k];
-    dft<INVERSE>(x);
-    if (!INVERSE)
-#pragma unroll
-      for (int k = 1; k < R; ++k) x[k] = x[k] * w[k];
-#pragma unroll
-    for (int d = 0; d < R; ++d) points[first + d * kStep] = x[d];
-  }
-  __syncthreads();
-}
-
-/// All stages: radix FIRST, then 8 if the outer transform has two, then RADIX, then 8 and 8. N = their product.
-template <bool INVERSE, int FIRST, bool TWO, int RADIX, int N>
-__device__ __forceinline__ void filter_stages(const Points<N>& p, int thread, int threads) {
-  constexpr int kAfterFirst = N / FIRST, kAfterSecond = kAfterFirst / (TWO ? 8 : 1);
-  if constexpr (!INVERSE) {
-    if constexpr (FIRST > 1) filter_stage<false, FIRST, N>(p, thread, threads);
-    if constexpr (TWO) filter_stage<false, 8, kAfterFirst>(p, thread, threads);
-    if constexpr (RADIX > 1) filter_stage<false, RADIX, kAfterSecond>(p, thread, threads);
-    filter_stage<false, 8, 64>(p, thread, threads);
-    filter_stage<false, 8, 8>(p, thread, threads);
-  } else {
-    filter_stage<true, 8, 8>(p, thread, threads);
-    filter_stage<true, 8, 64>(p, thread, threads);
-    if constexpr (RADIX > 1) filter_stage<true, RADIX, kAfterSecond>(p, thread, threads);
-    if constexpr (TWO) filter_stage<true, 8, kAfterFirst>(p, thread, threads);
-    if constexpr (FIRST > 1) filter_stage<true, FIRST, N>(p, thread, threads);
+    for (int k = 0; k < R / 2; ++k) {
+      const int within = R < 4 ? k : k % (R / 4);
+      float2 f = within == 0 ? w : w * root_of_32<INVERSE>(within * 32 / R);
+      if (k != within) f = INVERSE ? float2{-f.y, f.x} : float2{f.y, -f.x};
+      x[k] = multiply_add(f, odd[k], even[k]);
+      x[k + R / 2] = {fmaf(2.f, even[k].x, -x[k].x), fmaf(2.f, even[k].y, -x[k].y)};
+    }
   }
 }
+
+constexpr int larger(int a, int b) { return a > b ? a : b; }
 
 template <int ROW>
 struct FilterTransform {
   static constexpr int M = kSizes[ROW].points, O = kSizes[ROW].outer, R = kSizes[ROW].radix;
   static constexpr int kParts = M > 16384 ? 2 : 1;  // frequencies k = kParts k' + part
   static constexpr int N = M / kParts;
-  static constexpr int kFirst = (O > 1 ? 8 : 1) / kParts;
-  static constexpr bool kTwo = O == 64;
+  static constexpr int R1 = N >= 8192 ? 32 : N >= 4096 || N == 256 || N == 128 ? 16 : 8;
+  static constexpr int R3 = N <= 128 || N == 512 ? 8 : 16;
+  static constexpr int R2 = N / R1 / R3;
+  static constexpr int kHeld = larger(R1, larger(R2, R3));  // points of a thread
+  static constexpr int kThreads = larger(32, N / kHeld);
+  // 64 registers a thread for 16 points, 128 for 32.
+  static constexpr int kBlocks = (kHeld == 32 ? 512 : 1024) / kThreads;
   static constexpr float kGain = static_cast<float>(gain(kSizes[ROW]));
   static constexpr float kSpectrumGain = static_cast<float>(spectrum_gain(kSizes[ROW]) / gain(kSizes[ROW]));
-  static constexpr int kThreads = N / 8 < 32 ? 32 : N / 8 > 1024 ? 1024 : N / 8;
-  static constexpr int kSharedBytes = Points<N>::kBytes + 32 * static_cast<int>(sizeof(float));
+  static constexpr int kPointsBytes = (N + N / R3) * static_cast<int>(sizeof(float2));
+  static constexpr int kSharedBytes = kPointsBytes + 32 * static_cast<int>(sizeof(float));
+
+  /// Where a value stands in shared memory: a word of padding after every row, against bank conflicts.
+  __device__ static __forceinline__ int place(int row, int column) { return row * (R3 + 1) + column; }
+  __device__ static __forceinline__ int place(int n) { return n + n / R3; }
+
+  /// ka + R1 kb of a row.
+  __device__ static __forceinline__ int frequency(int row) { return row / R2 + R1 * (row % R2); }
+  /// Position of frequency k' among those of its part.
+  __device__ static __forceinline__ int position(int k) {
+    constexpr int kFirst = O > 1 ? 8 / kParts : 1, kSecond = O > 8 ? 8 : 1;
+    const int k1 = k % kFirst, k2 = k / kFirst % kSecond, k3 = k / (kFirst * kSecond) % R;
+    const int k4 = k / (N / 64) % 8, k5 = k / (N / 8);
+    return (((k1 * kSecond + k2) * R + k3) * 8 + k4) * 8 + k5;
+  }
 };
 
-/// The largest of a value over the block; `scratch` holds 32 floats. NaN wins.
-__device__ __forceinline__ float block_max(float value, float* scratch) {
-  const u32 bits = __reduce_max_sync(~0u, __float_as_uint(value));  // magnitudes order as integers, NaN last
-  if ((threadIdx.x & 31) == 0) scratch[threadIdx.x >> 5] = __uint_as_float(bits);
+/// body(i, q): butterfly i is number q of this thread, of those of `radix` points. A warp's butterflies are neighbours.
+template <class F, int RADIX, class Body>
+__device__ __forceinline__ void for_butterflies(Body body) {
+  constexpr int kCount = F::N / RADIX, kEach = (kCount + F::kThreads - 1) / F::kThreads;
+#pragma unroll
+  for (int q = 0; q < kEach; ++q) {
+    const int i = (threadIdx.x / 32 * kEach + q) * 32 + threadIdx.x % 32;
+    if (kCount % F::kThreads == 0 || i < kCount) body(i, q);
+  }
+}
+
+/// Butterfly of COUNT points at data[first + i step].
+template <int COUNT>
+__device__ __forceinline__ void load_points(const float2* data, int first, int step, float2 (&x)[COUNT]) {
+#pragma unroll
+  for (int i = 0; i < COUNT; ++i) x[i] = data[first + i * step];
+}
+template <int COUNT>
+__device__ __forceinline__ void store_points(float2* data, int first, int step, const float2 (&x)[COUNT]) {
+#pragma unroll
+  for (int i = 0; i < COUNT; ++i) data[first + i * step] = x[i];
+}
+
+/// The second digit, in place; w(ka, c) is its twist. A warp has the whole of some ka here and in the pass for the
+/// third digit: between the two nobody waits for other warps.
+template <bool INVERSE, class F, class Twist>
+__device__ __forceinline__ void second_pass(float2* points, Twist twist) {
+  static_assert(F::R2 == 1 || 32 * F::kHeld % (F::R2 * F::R3) == 0, "a warp has the whole of some ka");
+  if constexpr (F::R2 > 1) {
+    for_butterflies<F, F::R2>([&](int i, int) {
+      const int ka = i / F::R3, c = i % F::R3;
+      float2 x[F::R2];
+      load_points(points, F::place(ka * F::R2, c), F::R3 + 1, x);
+      twisted_transform<INVERSE>(x, twist(ka, c));
+      store_points(points, F::place(ka * F::R2, c), F::R3 + 1, x);
+    });
+  }
+}
+
+/// The largest of a magnitude over the block; `scratch` holds 32 floats. NaN wins. A barrier.
+__device__ __forceinline__ u32 block_max(u32 magnitude, u32* scratch) {
+  const u32 of_warp = __reduce_max_sync(~0u, magnitude);  // magnitudes order as integers, NaN last
+  if ((threadIdx.x & 31) == 0) scratch[threadIdx.x >> 5] = of_warp;
   __syncthreads();
   const int warps = blockDim.x >> 5, lane = threadIdx.x & 31;
-  const u32 all = __reduce_max_sync(~0u, lane < warps ? __float_as_uint(scratch[lane]) : 0u);
-  __syncthreads();
-  return __uint_as_float(all);
+  return __reduce_max_sync(~0u, lane < warps ? scratch[lane] : 0u);
 }
 
 }  // namespace ffc::cuda
