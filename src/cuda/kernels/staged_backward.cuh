@@ -11,8 +11,6 @@
 // gradient: it may ask for the next row's as soon as it has used them.
 #pragma once
 
-#include <type_traits>
-
 #include "cuda/kernels/staged.cuh"
 #include "cuda/tile/inner.cuh"
 
@@ -20,6 +18,117 @@ namespace ffc::cuda {
 
 /// The tensors of a row, in the order in which they get room in shared memory.
 enum BackwardTensor { kTensorU, kTensorDy, kTensorPregate, kTensorPostgate, kTensors };
+
+/// A warp's constants of the outer transform in shared memory, for kernels whose registers are full: each direction is
+/// read back when its turn comes.
+template <class Outer>
+struct StoredOuter {
+  using At = typename Outer::At;
+  static constexpr bool kSecond = At::O == 64;
+  static constexpr int kStageBytes = 32 * sizeof(Phases), kSecondBytes = kSecond ? 32 * sizeof(uint4) : 0;
+  static constexpr int kWarpBytes = 2 * (kStageBytes + kSecondBytes), kBytes = At::W * kWarpBytes;
+  static_assert(At::kUnitsPerWarp == 1, "the constants are those of one unit");
+
+  unsigned char* place;  // of this warp
+
+  __device__ __forceinline__ StoredOuter(unsigned char* memory, int warp) : place(memory + warp * kWarpBytes) {}
+  __device__ __forceinline__ void set(const Outer& outer, int lane) const {
+    stage(0, lane) = {outer.first.c, outer.first.s}, stage(1, lane) = {outer.last.c, outer.last.s};
+    if constexpr (kSecond) {
+      second(0, lane) = make_uint4(outer.between_forward[0].c, outer.between_forward[0].s, outer.second_forward[0].c,
+                                   outer.second_forward[0].s);
+      second(1, lane) = make_uint4(outer.between_inverse[0].c, outer.between_inverse[0].s, outer.second_inverse[0].c,
+                                   outer.second_inverse[0].s);
+    }
+  }
+  __device__ __forceinline__ void get_forward(Outer& outer, int lane) const {
+    outer.first = stacked(stage(0, lane), outer.zero);
+    if constexpr (kSecond) {
+      const uint4 v = second(0, lane);
+      outer.between_forward[0] = {v.x, v.y}, outer.second_forward[0] = {v.z, v.w};
+    }
+  }
+  __device__ __forceinline__ void get_inverse(Outer& outer, int lane) const {
+    outer.last = stacked(stage(1, lane), outer.zero);
+    if constexpr (kSecond) {
+      const uint4 v = second(1, lane);
+      outer.between_inverse[0] = {v.x, v.y}, outer.second_inverse[0] = {v.z, v.w};
+    }
+  }
+
+ private:
+  __device__ __forceinline__ Phases& stage(int direction, int lane) const {
+    return reinterpret_cast<Phases*>(place)[32 * direction + lane];
+  }
+  __device__ __forceinline__ uint4& second(int direction, int lane) const {
+    return reinterpret_cast<uint4*>(place + 2 * kStageBytes)[32 * direction + lane];
+  }
+};
+
+/// The scales of x and g from those of their groups, a warp's lanes shared by the rows of both: as RowScales.
+template <int ROWS, int GROUPS, bool HALF>
+struct BackwardScales {
+  RowScales<ROWS> x, g;
+  bool raw_x, raw_g;  // the halves are the samples themselves
+
+  __device__ __forceinline__ BackwardScales(const Scale* scales, int lane) {
+    constexpr int kWidth = 16 / ROWS;  // lanes of a row
+    u32 magnitude = 0;
+    bool stored = false;
+#pragma unroll
+    for (int i = 0; i < GROUPS; i += kWidth) {
+      const int group = i + lane % kWidth;
+      if (group < GROUPS) {
+        const Scale scale = scales[lane / kWidth * GROUPS + group];
+        magnitude = max(magnitude, scale.magnitude), stored |= scale.stored != 0;
+      }
+    }
+#pragma unroll
+    for (int step = 1; step < kWidth; step *= 2) magnitude = max(magnitude, __shfl_xor_sync(~0u, magnitude, step));
+    int exponent = top_of(magnitude);
+    if constexpr (ROWS == 2) {
+      float energy = 0;
+#pragma unroll
+      for (int i = 0; i < GROUPS; i += kWidth) {
+        const int group = i + lane % kWidth;
+        if (group < GROUPS) {
+          const Scale scale = scales[lane / kWidth * GROUPS + group];
+          energy += scale.energy * power_of_two(max(2 * (top_of(scale.magnitude) - exponent), -126));
+        }
+      }
+#pragma unroll
+      for (int step = 1; step < kWidth; step *= 2) energy += __shfl_xor_sync(~0u, energy, step);
+      const float other = __shfl_xor_sync(~0u, energy, kWidth);
+      if ((lane & kWidth) && energy > 0 && other > 0)
+        exponent += (static_cast<int>(__float_as_uint(__fdividef(2 * energy, other)) >> 23) - 127) >> 1;
+    }
+    const u32 any_stored = __ballot_sync(~0u, stored);
+    raw_x = HALF && (any_stored & 0xffffu) == 0, raw_g = HALF && any_stored >> 16 == 0;
+    if (lane < 16 ? raw_x : raw_g) exponent = max(exponent, -15);
+    const int both = 2 * exponent + (magnitude < kInfinity);
+#pragma unroll
+    for (int r = 0; r < ROWS; ++r) {
+      const int of_x = __shfl_sync(~0u, both, r * kWidth), of_g = __shfl_sync(~0u, both, 16 + r * kWidth);
+      x.exponent[r] = of_x >> 1, x.finite[r] = of_x & 1;
+      g.exponent[r] = of_g >> 1, g.finite[r] = of_g & 1;
+    }
+  }
+
+  /// Whether the products G conj(X) of both rows have the same scale.
+  __device__ __forceinline__ bool agree() const {
+    return x.exponent[0] + g.exponent[0] == x.exponent[ROWS - 1] + g.exponent[ROWS - 1];
+  }
+  __device__ __forceinline__ float product(bool second) const {
+    const int e = second ? x.exponent[ROWS - 1] : x.exponent[0], f = second ? g.exponent[ROWS - 1] : g.exponent[0];
+    return power_of_two(e) * power_of_two(f);
+  }
+};
+
+/// How a row's gradients come out.
+struct RowOutcome {
+  int exponent;
+  float factor;  // NaN if the row is not finite
+};
 
 template <int ROW, bool PAIRS, class Type, class Access>
 struct StagedBackward {
@@ -32,8 +141,13 @@ struct StagedBackward {
   static constexpr int kBlocks = At::W > 8 ? 1 : 2;
   using InnerTables = Inner<R, true>;
   using Outer = OuterTables<ROW, PAIRS, true>;
-  static constexpr int kTableBytes = InnerTables::kTableBytes + Outer::kTableBytes;
-  static constexpr int kScaleBytes = (2 * Row::kScaleBytes + 15) / 16 * 16;
+  static constexpr bool kStored = At::kUnitsPerWarp == 1;
+  using Stored = StoredOuter<OuterTables<kStored ? ROW : 4, PAIRS, true>>;  // where not stored, unused
+  static constexpr int kStoredBytes = kStored ? Stored::kBytes : 0;
+  static constexpr bool kSharedSpectrum = At::O == 8;
+  static constexpr int kSpectrumBytes = kSharedSpectrum ? 4 * At::M : 0;
+  static constexpr int kTableBytes = InnerTables::kTableBytes + Outer::kTableBytes + kStoredBytes + kSpectrumBytes;
+  static constexpr int kScaleBytes = (2 * Row::kScaleBytes + 2 * kRows * int{sizeof(RowOutcome)} + 15) / 16 * 16;
   // Samples of this row and the next; of one row at a time; or of some tensors only, the rest from device memory.
   static constexpr int kRoom = (226 * 1024 / kBlocks - kTableBytes) / kTeams - 4 * At::kPlane - kScaleBytes;
   static constexpr int kSets = kRoom >= 2 * kTensors * Row::kBytes ? 2 : 1;
@@ -49,7 +163,8 @@ struct StagedBackward {
   static constexpr int kFormed = PAIRS ? 0 : At::kPlane;
 
   static constexpr int kColumns = 2 * At::kColumnsPerWarp;
-  static constexpr bool kHeld = kColumns * R <= 8;  // spectrum and sums, in registers
+  static constexpr bool kHeld = kColumns * R <= 8;                  // sums, in registers
+  static constexpr bool kSpectrumHeld = kHeld && !kSharedSpectrum;  // likewise
 };
 
 template <int ROW, bool PAIRS, class Type, class Access>
@@ -62,16 +177,20 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
   constexpr int kRows = Kernel::kRows, R = Kernel::R, kGroup = Row::kTogether;
 
   extern __shared__ __align__(16) unsigned char shared[];
-  const int team = Kernel::kTeams > 1 ? threadIdx.x / At::kThreads : 0, thread = threadIdx.x % At::kThreads;
-  const int warp = thread >> 5, lane = thread & 31;
+  const int team = Kernel::kTeams > 1 ? threadIdx.x / At::kThreads : 0;
+  int thread = threadIdx.x % At::kThreads, warp = thread >> 5, lane = thread & 31;
+  // A new step: addresses are computed anew, which costs less than the registers to keep them.
+  auto step = [&] { thread = fresh(thread), warp = thread >> 5, lane = thread & 31; };
   unsigned char* exchange_x = shared + Kernel::kTableBytes + team * Kernel::kTeamBytes;
   unsigned char* exchange_g = exchange_x + 2 * At::kPlane;
   unsigned char* samples = exchange_g + 2 * At::kPlane;  // of this row: [kept tensor]
   unsigned char* samples_next = samples + (Kernel::kSets - 1) * Kernel::kSetBytes;
   Scale* scales = reinterpret_cast<Scale*>(exchange_g + 2 * At::kPlane + Kernel::kSets * Kernel::kSetBytes);
+  RowOutcome* outcomes = reinterpret_cast<RowOutcome*>(scales + 2 * kRows * Row::kGroups);  // x, g
   const bool pregated = p.pregate.data != nullptr, postgated = p.postgate.data != nullptr;
   const bool want_dx = p.du.data || p.dpregate.data, want_c = p.dpostgate.data != nullptr,
              want_sums = p.sums != nullptr;
+  const float nan = __int_as_float(0x7fffffff);
   auto sync = [&] { barrier(team + 1, At::kThreads); };
 
   auto view = [&](BackwardTensor tensor) -> const RowsView& {
@@ -92,24 +211,42 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
   fetch(at, kTensorU, kTensorPostgate, samples);
   const u32 zero = p.work.batch >> 31;
   const typename Kernel::InnerTables inner(lane, warp, zero, shared);
-  const typename Kernel::Outer outer(lane, warp, zero, shared + Kernel::InnerTables::kTableBytes);
+  typename Kernel::Outer outer(lane, warp, zero, shared + Kernel::InnerTables::kTableBytes);
+  unsigned char* stored_memory = shared + Kernel::InnerTables::kTableBytes + Kernel::Outer::kTableBytes;
+  const typename Kernel::Stored stored(stored_memory, warp);
+  uint4* const shared_spectrum = reinterpret_cast<uint4*>(stored_memory + Kernel::kStoredBytes);
+  if constexpr (Kernel::kStored) stored.set(outer, lane);
   __syncthreads();
   constexpr int kHeldColumns = Kernel::kHeld ? Kernel::kColumns : 2;
-  Tile held[kHeldColumns][R];
+  Tile held[Kernel::kSpectrumHeld ? Kernel::kColumns : 1][R];
   float4 sums[kHeldColumns][R];
-  ChannelScale channel;
   auto tile_of = [&](int column, int k3) { return ((warp * At::kColumnsPerWarp * 2 + column) * R + k3) * 32 + lane; };
 
   const long long items = static_cast<long long>(p.work.channels) * p.work.splits;
   for (long long item = blockIdx.x; item < items; item += gridDim.x) {
     const int h = static_cast<int>(item / p.work.splits);
     const u32* spectrum = p.spectrum + static_cast<long long>(h) * At::M;
-    float4* item_sums = p.sums + (item % p.work.splits * p.work.channels + h) * (At::M / 2);
+    auto item_sums = [&] { return p.sums + (item % p.work.splits * p.work.channels + h) * (At::M / 2); };
     bool first = true;  // row of this team
-    channel = ChannelScale(p.factors, p.skip, h, Kernel::kSpectrumGain);
-    if constexpr (Kernel::kHeld) {
+    const ChannelScale channel(p.factors, p.skip, h, Kernel::kSpectrumGain);
+    if constexpr (Kernel::kSpectrumHeld) {
       load_spectrum<R>(spectrum, warp * At::kColumnsPerWarp, lane, held);
       channel.apply(held);
+    }
+    if constexpr (Kernel::kSharedSpectrum) {
+      __syncthreads();  // all teams have done with the one before
+      if (team == 0)
+#pragma unroll
+        for (int i = 0; i < At::kColumnsPerWarp; ++i) {
+          Tile H[2][R];
+          load_spectrum<R>(spectrum, warp * At::kColumnsPerWarp + i, lane, H);
+          channel.apply(H);
+#pragma unroll
+          for (int k3 = 0; k3 < R; ++k3)
+            shared_spectrum[((warp * At::kColumnsPerWarp + i) * R + k3) * 32 + lane] =
+                make_uint4(H[0][k3].re, H[0][k3].im, H[1][k3].re, H[1][k3].im);
+        }
+      __syncthreads();
     }
 #pragma unroll
     for (int i = 0; i < kHeldColumns; ++i)
@@ -163,30 +300,36 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
         form(kTensorDy, kTensorPostgate, postgated, rows_g);
         sync();
       };
+      step();
       copy_async_wait();
       at.advance();
       if (Kernel::kSets == 2) fetch(at, kTensorU, kTensorPostgate, samples_next);
-      prepare();
-      bool raw_x, raw_g;
-      const RowScales<kRows> scale_x = rows_x.row_scales(lane, raw_x), scale_g = rows_g.row_scales(lane, raw_g);
-
       // The sums of a pair have one scale, so its rows go together only if theirs agree.
-      int parts = 1;
-      if constexpr (PAIRS)
-        parts = scale_x.exponent[0] + scale_g.exponent[0] == scale_x.exponent[1] + scale_g.exponent[1] ? 1 : 2;
-      for (int part = 0; part < parts; ++part) {
-        const int mask = parts == 1 ? 3 : 1 << part;
-        if (part > 0) prepare();
-        if (Kernel::kSets == 1 && part + 1 == parts) fetch(at, kTensorPostgate, kTensorPostgate, samples);
-        rows_x.outer(outer, inner.dft8, scale_x, raw_x, mask, warp, lane, exchange_x);
-        rows_g.outer(outer, inner.dft8, scale_g, raw_g, mask, warp, lane, exchange_g);
-        sync();
-
-        const int row = PAIRS && mask == 2 ? 1 : 0;
-        float product = power_of_two(scale_x.exponent[row]) * power_of_two(scale_g.exponent[row]);
+      for (int mask = 3;;) {
+        prepare();
+        float product;
+        step();
+        {
+          const BackwardScales<kRows, Row::kGroups, Type::kIsHalf> scale(scales, lane);
+          if (PAIRS && mask == 3 && !scale.agree()) mask = 1;
+          product = scale.product(PAIRS && mask == 2);
 #pragma unroll
-        for (int r = 0; r < kRows; ++r)
-          if ((mask >> r & 1) && !(scale_x.finite[r] && scale_g.finite[r])) product = __int_as_float(0x7fffffff);
+          for (int r = 0; r < kRows; ++r)
+            if ((mask >> r & 1) && !(scale.x.finite[r] && scale.g.finite[r])) product = nan;
+          if (thread == 0)
+#pragma unroll
+            for (int r = 0; r < kRows; ++r) {
+              outcomes[r] = {scale.x.exponent[r], scale.x.finite[r] || !PAIRS ? channel.factor : nan};
+              outcomes[kRows + r] = {scale.g.exponent[r], scale.g.finite[r] || !PAIRS ? channel.factor : nan};
+            }
+          if constexpr (Kernel::kStored) stored.get_forward(outer, lane);
+          rows_x.outer(outer, inner.dft8, scale.x, scale.raw_x, mask, warp, lane, exchange_x);
+          rows_g.outer(outer, inner.dft8, scale.g, scale.raw_g, mask, warp, lane, exchange_g);
+        }
+        sync();
+        if (Kernel::kSets == 1 && mask != 1) fetch(at, kTensorPostgate, kTensorPostgate, samples);
+
+        step();
 #pragma unroll
         for (int i = 0; i < Kernel::kColumns; i += 2) {
           const int pair = warp * At::kColumnsPerWarp + i / 2;
@@ -195,7 +338,13 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
           inner.forward(x);
           load_columns<ROW>(exchange_g, pair, lane, g);
           inner.forward(g);
-          if constexpr (!Kernel::kHeld) {
+          if constexpr (Kernel::kSharedSpectrum) {
+#pragma unroll
+            for (int k3 = 0; k3 < R; ++k3) {
+              const uint4 v = shared_spectrum[(pair * R + k3) * 32 + lane];
+              H[0][k3] = {v.x, v.y}, H[1][k3] = {v.z, v.w};
+            }
+          } else if constexpr (!Kernel::kSpectrumHeld) {
             load_spectrum<R>(spectrum, pair, lane, H);
             channel.apply(H);
           }
@@ -203,13 +352,13 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
           for (int e = 0; e < 2; ++e)
 #pragma unroll
             for (int k3 = 0; k3 < R; ++k3) {
-              const Tile spectral = Kernel::kHeld ? held[i + e][k3] : H[e][k3];
+              const Tile spectral = Kernel::kSpectrumHeld ? held[i + e][k3] : H[e][k3];
               if (want_sums) {
                 if constexpr (Kernel::kHeld) {
                   accumulate(sums[i + e][k3], g[e][k3], x[e][k3], product);
                 } else {
-                  float4* place = item_sums + tile_of(i + e, k3);
-                  float4 sum = first && part == 0 ? make_float4(0, 0, 0, 0) : *place;
+                  float4* place = item_sums() + tile_of(i + e, k3);
+                  float4 sum = first && mask != 2 ? make_float4(0, 0, 0, 0) : *place;
                   accumulate(sum, g[e][k3], x[e][k3], product);
                   *place = sum;
                 }
@@ -227,6 +376,8 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
           }
         }
         sync();
+        step();
+        if constexpr (Kernel::kStored) stored.get_inverse(outer, lane);
 #pragma unroll
         for (int i = 0; i < At::kUnitsPerWarp; ++i) {
           const int unit = warp * At::kUnitsPerWarp + i;
@@ -235,16 +386,15 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
         }
         sync();
 
+        step();
 #pragma unroll
         for (int r = 0; r < kRows; ++r) {
           if (b + r >= p.work.batch || !(mask >> r & 1)) continue;
           // result times factor, where gated, to rows; null rows: not wanted.
           auto write = [&](const RowsView& rows, const unsigned char* exchange, BackwardTensor factor, bool gated,
-                           const RowScales<kRows>& scale) {
+                           const RowOutcome& outcome) {
             if (rows.data == nullptr) return;
-            // What is not finite comes out as NaN.
-            const float nan = __int_as_float(0x7fffffff);
-            const Finish<Type> finish(scale.exponent[r], PAIRS && !scale.finite[r] ? nan : channel.factor, gated);
+            const Finish<Type> finish(outcome.exponent, outcome.factor, gated);
             std::uint16_t* to = Access::row(rows, b + r, h);
 #pragma unroll
             for (int group = 0; group < At::kChunksPerThread / kGroup; ++group) {
@@ -263,10 +413,12 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
                               make_uint4(v[4 * j], v[4 * j + 1], v[4 * j + 2], v[4 * j + 3]));
             }
           };
-          write(p.du, exchange_g, kTensorPregate, pregated, scale_g);
-          write(p.dpregate, exchange_g, kTensorU, true, scale_g);
-          write(p.dpostgate, exchange_x, kTensorDy, true, scale_x);
+          write(p.du, exchange_g, kTensorPregate, pregated, outcomes[kRows + r]);
+          write(p.dpregate, exchange_g, kTensorU, true, outcomes[kRows + r]);
+          write(p.dpostgate, exchange_x, kTensorDy, true, outcomes[r]);
         }
+        if (mask != 1) break;
+        mask = 2;
       }
       if (Kernel::kSets == 1) {
         fetch(at, kTensorU, kTensorPregate, samples);
@@ -287,7 +439,7 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
 #pragma unroll
         for (int k3 = 0; k3 < R; ++k3) {
           float4 sum = sums[Kernel::kHeld ? i : 0][k3];
-          float4& place = item_sums[tile_of(i, k3)];
+          float4& place = item_sums()[tile_of(i, k3)];
           if (turn > 0) sum.x += place.x, sum.y += place.y, sum.z += place.z, sum.w += place.w;
           place = sum;
         }
