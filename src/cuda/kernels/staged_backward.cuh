@@ -165,6 +165,7 @@ struct StagedBackward {
   static constexpr int kColumns = 2 * At::kColumnsPerWarp;
   static constexpr bool kHeld = kColumns * R <= 8;                  // sums, in registers
   static constexpr bool kSpectrumHeld = kHeld && !kSharedSpectrum;  // likewise
+  static constexpr bool kFull = PAIRS || At::O == 8;                // no register is left for addresses
 };
 
 template <int ROW, bool PAIRS, class Type, class Access>
@@ -180,7 +181,9 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
   const int team = Kernel::kTeams > 1 ? threadIdx.x / At::kThreads : 0;
   int thread = threadIdx.x % At::kThreads, warp = thread >> 5, lane = thread & 31;
   // A new step: addresses are computed anew, which costs less than the registers to keep them.
-  auto step = [&] { thread = fresh(thread), warp = thread >> 5, lane = thread & 31; };
+  auto step = [&] {
+    if (Kernel::kFull) thread = fresh(thread) & (At::kThreads - 1), warp = thread >> 5, lane = thread & 31;
+  };
   unsigned char* exchange_x = shared + Kernel::kTableBytes + team * Kernel::kTeamBytes;
   unsigned char* exchange_g = exchange_x + 2 * At::kPlane;
   unsigned char* samples = exchange_g + 2 * At::kPlane;  // of this row: [kept tensor]
@@ -196,19 +199,33 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
   auto view = [&](BackwardTensor tensor) -> const RowsView& {
     return tensor == kTensorU ? p.u : tensor == kTensorDy ? p.dy : tensor == kTensorPregate ? p.pregate : p.postgate;
   };
-  auto fetch = [&](const Cursor& at, BackwardTensor first, BackwardTensor last, unsigned char* to) {
+  // The tensors whose samples the gradients are multiplied by; the others' are done with once x and g are formed.
+  constexpr int kAll = (1 << kTensors) - 1;
+  const int late = (p.dpregate.data ? 1 << kTensorU : 0) | (want_c ? 1 << kTensorDy : 0) |
+                   (pregated && p.du.data ? 1 << kTensorPregate : 0);
+  auto place = [&](unsigned char* set, int tensor, int r, int chunk) {
+    return set + tensor * Row::kBytes + r * At::kPlane + 16 * (chunk * At::kThreads + thread);
+  };
+  auto fetch = [&](const Cursor& at, int tensors, unsigned char* to) {
     if (!at.done())
 #pragma unroll
-      for (int i = first; i <= last && i < Kernel::kKept; ++i) {
+      for (int i = 0; i < Kernel::kKept; ++i) {
         const RowsView& rows = view(static_cast<BackwardTensor>(i));
-        if (i < kTensorPregate || rows.data)
-          Row{nullptr, nullptr, p.work.batch, p.length}.fetch(rows, at.b, at.h, thread, to + i * Row::kBytes);
+        if (!(tensors >> i & 1) || rows.data == nullptr) continue;
+#pragma unroll
+        for (int r = 0; r < kRows; ++r) {
+          const bool present = at.b + r < p.work.batch;
+          const std::uint16_t* row = Access::row(rows, present ? at.b + r : at.b, at.h);
+#pragma unroll
+          for (int j = 0; j < At::kChunksPerThread; ++j)
+            Access::copy(place(to, i, r, j), row, 8 * (j * At::kThreads + thread), present ? p.length : 0);
+        }
       }
     copy_async_commit();
   };
 
   Cursor at(p.work, blockIdx.x, gridDim.x, team, Kernel::kTeams, kRows);
-  fetch(at, kTensorU, kTensorPostgate, samples);
+  fetch(at, kAll, samples);
   const u32 zero = p.work.batch >> 31;
   const typename Kernel::InnerTables inner(lane, warp, zero, shared);
   typename Kernel::Outer outer(lane, warp, zero, shared + Kernel::InnerTables::kTableBytes);
@@ -259,22 +276,23 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
       auto read = [&](BackwardTensor tensor, int r, int group, u32(&words)[4 * kGroup]) {
 #pragma unroll
         for (int j = 0; j < kGroup; ++j) {
-          const int s = (group * kGroup + j) * At::kThreads + thread;
+          const int chunk = group * kGroup + j;
           uint4 v = make_uint4(0, 0, 0, 0);
           if (tensor < Kernel::kKept)
-            v = *reinterpret_cast<const uint4*>(samples + tensor * Row::kBytes + r * At::kPlane + At::sample(s));
+            v = *reinterpret_cast<const uint4*>(place(samples, tensor, r, chunk));
           else if (b + r < p.work.batch)
-            v = Access::load(Access::row(view(tensor), b + r, h), 8 * s, p.length);
+            v = Access::load(Access::row(view(tensor), b + r, h), 8 * (chunk * At::kThreads + thread), p.length);
           words[4 * j] = v.x, words[4 * j + 1] = v.y, words[4 * j + 2] = v.z, words[4 * j + 3] = v.w;
         }
       };
-      // Where the outer transform finds the halves: formed, or the samples themselves.
-      auto halves = [&](BackwardTensor tensor, bool gated, unsigned char* exchange) {
-        const bool formed = gated || !Type::kIsHalf || tensor >= Kernel::kKept;
-        return formed ? exchange + Kernel::kFormed : samples + tensor * Row::kBytes;
+      auto put = [&](const Row& rows, int r, int group, const u32(&x)[4 * kGroup]) {
+#pragma unroll
+        for (int j = 0; j < kGroup; ++j)
+          *reinterpret_cast<uint4*>(rows.place + r * At::kPlane +
+                                    At::sample((group * kGroup + j) * At::kThreads + thread)) =
+              make_uint4(x[4 * j], x[4 * j + 1], x[4 * j + 2], x[4 * j + 3]);
       };
       auto form = [&](BackwardTensor tensor, BackwardTensor gate, bool gated, const Row& rows) {
-        const bool formed = gated || !Type::kIsHalf || tensor >= Kernel::kKept;
 #pragma unroll
         for (int r = 0; r < kRows; ++r)
 #pragma unroll
@@ -283,17 +301,12 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
             read(tensor, r, group, v);
             if (gated) read(gate, r, group, f);
             const Scale scale = to_halves<Type, PAIRS>(v, f, gated, x);
-            if (formed)
-#pragma unroll
-              for (int j = 0; j < kGroup; ++j)
-                *reinterpret_cast<uint4*>(rows.place + r * At::kPlane +
-                                          At::sample((group * kGroup + j) * At::kThreads + thread)) =
-                    make_uint4(x[4 * j], x[4 * j + 1], x[4 * j + 2], x[4 * j + 3]);
+            put(rows, r, group, x);
             if (lane == 0) rows.scales[r * Row::kGroups + group * At::W + warp] = scale;
           }
       };
-      const Row rows_x{halves(kTensorU, pregated, exchange_x), scales, p.work.batch, p.length};
-      const Row rows_g{halves(kTensorDy, postgated, exchange_g), scales + kRows * Row::kGroups, p.work.batch, p.length};
+      const Row rows_x{exchange_x + Kernel::kFormed, scales, p.work.batch, p.length};
+      const Row rows_g{exchange_g + Kernel::kFormed, scales + kRows * Row::kGroups, p.work.batch, p.length};
       auto prepare = [&] {
         if (PAIRS) sync();  // the results before have left the exchanges
         form(kTensorU, kTensorPregate, pregated, rows_x);
@@ -303,14 +316,14 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
       step();
       copy_async_wait();
       at.advance();
-      if (Kernel::kSets == 2) fetch(at, kTensorU, kTensorPostgate, samples_next);
+      if (Kernel::kSets == 2) fetch(at, kAll, samples_next);
       // The sums of a pair have one scale, so its rows go together only if theirs agree.
       for (int mask = 3;;) {
         prepare();
         float product;
         step();
         {
-          const BackwardScales<kRows, Row::kGroups, Type::kIsHalf> scale(scales, lane);
+          BackwardScales<kRows, Row::kGroups, Type::kIsHalf> scale(scales, lane);
           if (PAIRS && mask == 3 && !scale.agree()) mask = 1;
           product = scale.product(PAIRS && mask == 2);
 #pragma unroll
@@ -322,12 +335,29 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
               outcomes[r] = {scale.x.exponent[r], scale.x.finite[r] || !PAIRS ? channel.factor : nan};
               outcomes[kRows + r] = {scale.g.exponent[r], scale.g.finite[r] || !PAIRS ? channel.factor : nan};
             }
+          if constexpr (PAIRS) {
+            // A row that goes alone, and one that is not finite, which must not reach its partner.
+            bool cleared = false;
+#pragma unroll
+            for (int r = 0; r < kRows; ++r) {
+              auto clear = [&](const Row& rows, bool& finite) {
+                if (finite && (mask >> r & 1)) return;
+                finite = true, cleared = true;
+#pragma unroll
+                for (int group = 0; group < At::kChunksPerThread / kGroup; ++group) put(rows, r, group, {});
+              };
+              clear(rows_x, scale.x.finite[r]);
+              clear(rows_g, scale.g.finite[r]);
+              scale.x.finite[r] = scale.g.finite[r] = true;
+            }
+            if (cleared) sync();
+          }
           if constexpr (Kernel::kStored) stored.get_forward(outer, lane);
-          rows_x.outer(outer, inner.dft8, scale.x, scale.raw_x, mask, warp, lane, exchange_x);
-          rows_g.outer(outer, inner.dft8, scale.g, scale.raw_g, mask, warp, lane, exchange_g);
+          rows_x.outer(outer, inner.dft8, scale.x, scale.raw_x, 3, warp, lane, exchange_x);
+          rows_g.outer(outer, inner.dft8, scale.g, scale.raw_g, 3, warp, lane, exchange_g);
         }
         sync();
-        if (Kernel::kSets == 1 && mask != 1) fetch(at, kTensorPostgate, kTensorPostgate, samples);
+        if (Kernel::kSets == 1 && mask != 1) fetch(at, kAll & ~late, samples);
 
         step();
 #pragma unroll
@@ -390,38 +420,46 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
 #pragma unroll
         for (int r = 0; r < kRows; ++r) {
           if (b + r >= p.work.batch || !(mask >> r & 1)) continue;
-          // result times factor, where gated, to rows; null rows: not wanted.
-          auto write = [&](const RowsView& rows, const unsigned char* exchange, BackwardTensor factor, bool gated,
-                           const RowOutcome& outcome) {
-            if (rows.data == nullptr) return;
-            const Finish<Type> finish(outcome.exponent, outcome.factor, gated);
-            std::uint16_t* to = Access::row(rows, b + r, h);
+          // result times factor, where gated, to rows; null rows: not wanted. A result has up to two factors.
+          auto write = [&](const unsigned char* exchange, const RowOutcome& outcome, const RowsView& first_rows,
+                           BackwardTensor first_factor, bool first_gated, const RowsView* second_rows,
+                           BackwardTensor second_factor) {
+            Finish<Type> finish(outcome.exponent, outcome.factor, true);
 #pragma unroll
             for (int group = 0; group < At::kChunksPerThread / kGroup; ++group) {
-              u32 v[4 * kGroup], f[4 * kGroup];
-              if (gated) read(factor, r, group, f);
+              u32 v[4 * kGroup];
 #pragma unroll
               for (int j = 0; j < kGroup; ++j) {
                 const int s = (group * kGroup + j) * At::kThreads + thread;
                 const uint4 chunk = *reinterpret_cast<const uint4*>(exchange + r * At::kPlane + At::result(s));
                 v[4 * j] = chunk.x, v[4 * j + 1] = chunk.y, v[4 * j + 2] = chunk.z, v[4 * j + 3] = chunk.w;
               }
-              finish.apply(v, f);
+              auto times_factor = [&](const RowsView& rows, BackwardTensor factor, bool gated) {
+                if (rows.data == nullptr) return;
+                u32 f[4 * kGroup], y[4 * kGroup];
+                if (gated) read(factor, r, group, f);
 #pragma unroll
-              for (int j = 0; j < kGroup; ++j)
-                Access::store(to, 8 * ((group * kGroup + j) * At::kThreads + thread), p.length,
-                              make_uint4(v[4 * j], v[4 * j + 1], v[4 * j + 2], v[4 * j + 3]));
+                for (int i = 0; i < 4 * kGroup; ++i) y[i] = v[i];
+                finish.gated = gated;
+                finish.apply(y, f);
+                std::uint16_t* to = Access::row(rows, b + r, h);
+#pragma unroll
+                for (int j = 0; j < kGroup; ++j)
+                  Access::store(to, 8 * ((group * kGroup + j) * At::kThreads + thread), p.length,
+                                make_uint4(y[4 * j], y[4 * j + 1], y[4 * j + 2], y[4 * j + 3]));
+              };
+              times_factor(first_rows, first_factor, first_gated);
+              if (second_rows) times_factor(*second_rows, second_factor, true);
             }
           };
-          write(p.du, exchange_g, kTensorPregate, pregated, outcomes[kRows + r]);
-          write(p.dpregate, exchange_g, kTensorU, true, outcomes[kRows + r]);
-          write(p.dpostgate, exchange_x, kTensorDy, true, outcomes[r]);
+          if (want_dx) write(exchange_g, outcomes[kRows + r], p.du, kTensorPregate, pregated, &p.dpregate, kTensorU);
+          if (want_c) write(exchange_x, outcomes[r], p.dpostgate, kTensorDy, true, nullptr, kTensorDy);
         }
         if (mask != 1) break;
         mask = 2;
       }
       if (Kernel::kSets == 1) {
-        fetch(at, kTensorU, kTensorPregate, samples);
+        fetch(at, late, samples);
       } else {
         unsigned char* const used = samples;
         samples = samples_next, samples_next = used;
