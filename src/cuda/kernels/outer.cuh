@@ -14,22 +14,22 @@
 
 namespace ffc::cuda {
 
-/// SHARED: what depends on n5 lies in shared memory; of each warp where units are not folded, of all warps where they
-/// are.
-template <int ROW, bool PAIRS, bool SHARED = (Layout<ROW>::O == 64 && Layout<ROW>::kUnitsPerWarp > 1)>
+/// FOLDED: the factor that a unit alone decides, exp(-2 pi i 8 c (K - s) / M) or exp(-2 pi i 64 n3 (K - s) / M), is
+/// part of the constants of the stages beside it; the rest, by n5, is the same for all warps and lies in shared memory.
+template <int ROW, bool PAIRS, bool FOLDED = (Layout<ROW>::O == 64 && Layout<ROW>::kUnitsPerWarp > 1)>
 struct OuterTables {
   using At = Layout<ROW>;
   static constexpr int U = At::kUnitsPerWarp;
+  static_assert(At::O == 64 || U == 1, "the constants of an outer 8 are those of one unit");
   static constexpr bool kTurned = true;
-  static constexpr bool kFolded = At::O == 64 && U > 1;
-  static constexpr int kQuarters = PAIRS ? 0 : 1;  // 4 s
+  static constexpr bool kFolded = FOLDED && At::O == 64;  // into the second stage
+  static constexpr int kQuarters = PAIRS ? 0 : 1;         // 4 s
 
   Stacked first, last;  // the shifted stage: rows k1, columns n1; and rows n1, columns k1
   Phases between_forward[U], between_inverse[U];
   Phases second_forward[kFolded ? U : 1], second_inverse[kFolded ? U : 1];  // the plain Dft8 unless folded
-  using Table = LaneTable<8, SHARED>;
-  static constexpr int kCopies = SHARED && !kFolded ? At::W : 1;
-  static constexpr int kTableBytes = 2 * kCopies * Table::kBytes;
+  using Table = LaneTable<8, FOLDED>;
+  static constexpr int kTableBytes = 2 * Table::kBytes;
   Table forward, inverse;  // by n5
   u32 zero;
 
@@ -40,14 +40,13 @@ struct OuterTables {
 
   /// `memory`: kTableBytes of shared memory.
   __device__ __forceinline__ OuterTables(int lane, int warp, u32 unknown_zero, unsigned char* memory)
-      : forward(lane, memory + (kCopies > 1 ? 2 * warp * Table::kBytes : 0)),
-        inverse(lane, memory + (kCopies > 1 ? 2 * warp + 1 : 1) * Table::kBytes),
-        zero(unknown_zero) {
-    const bool writer = kCopies > 1 || warp == 0;
+      : forward(lane, memory), inverse(lane, memory + Table::kBytes), zero(unknown_zero) {
+    const bool writer = warp == 0;
     const int g = lane >> 2, t = lane & 3;
-    auto shifted = [](int n, int k) { return n * (4 * k - kQuarters); };  // over 32
-    first = stacked(phases(shifted(2 * t, g), shifted(2 * t + 1, g), 32, kStage * kRounding), zero);
-    last = stacked(phases(shifted(g, 2 * t), shifted(g, 2 * t + 1), 32, kStage * kRounding), zero);
+    const int fold_first = FOLDED && At::O == 8 ? 64 * warp : 0;
+    auto shifted = [&](int n, int k) { return (n * (At::M / 8) + fold_first) * (4 * k - kQuarters); };  // over 4 M
+    first = stacked(phases(shifted(2 * t, g), shifted(2 * t + 1, g), 4 * At::M, kStage * kRounding), zero);
+    last = stacked(phases(shifted(g, 2 * t), shifted(g, 2 * t + 1), 4 * At::M, kStage * kRounding), zero);
 #pragma unroll
     for (int i = 0; i < U; ++i) {
       const int unit = warp * U + i;
@@ -66,11 +65,11 @@ struct OuterTables {
 #pragma unroll
     for (int n5 = 0; n5 < 8; ++n5) {
       if constexpr (At::O == 64) {
-        const int m = (kFolded ? 0 : 8 * warp) + n5;
+        const int m = (FOLDED ? 0 : 8 * warp) + n5;
         forward.set(n5, turned(m, 2 * t + 8 * g, m, 2 * t + 1 + 8 * g), writer);  // rows k2, columns k1
         inverse.set(n5, turned(m, g + 16 * t, m, g + 16 * t + 8), writer);        // rows k1, columns k2
       } else {
-        const int m = 64 * warp + n5;
+        const int m = (FOLDED ? 0 : 64 * warp) + n5;
         forward.set(n5, turned(m + 16 * t, g, m + 16 * t + 8, g), writer);        // rows k1, columns n4
         inverse.set(n5, turned(m + 8 * g, 2 * t, m + 8 * g, 2 * t + 1), writer);  // rows n4, columns k1
       }

@@ -199,6 +199,7 @@ struct RowScales {
   int exponent[ROWS];
   bool finite[ROWS];
 
+  RowScales() = default;
   /// `energy`: in pairs, of each row, times 4^-top_of(magnitude). `raw`: the halves are the samples themselves, which
   /// 2^15 brings up as far as half precision can.
   __device__ __forceinline__ RowScales(const u32 (&magnitude)[ROWS], const float (&energy)[ROWS], bool raw) {

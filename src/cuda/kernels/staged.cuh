@@ -130,6 +130,7 @@ struct Samples {
         }
         if (!raw) down[r] = PAIRS && !(mask >> r & 1) ? 0 : f[0] | f[1] << 16;
       }
+      if constexpr (At::O == 8) __syncwarp();  // the samples may lie where this warp's columns go
       outer_forward<ROW, PAIRS>(
           tables, dft8, i, unit, lane,
           [&](int n5, int r) {

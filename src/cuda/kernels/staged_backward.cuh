@@ -5,12 +5,130 @@
 //   c = inverse(X H),         dpostgate = dy c
 //
 // Only what is wanted is computed. The sums of a block stay in registers, or in device memory where there are too many.
+//
+// u, dy and the gates stay in shared memory as they are until the gradients have been multiplied by them, so each
+// crosses device memory once; x and g are formed in the exchanges. A thread's samples are its own from copy to
+// gradient: it may ask for the next row's as soon as it has used them.
 #pragma once
 
 #include "cuda/kernels/staged.cuh"
 #include "cuda/tile/inner.cuh"
 
 namespace ffc::cuda {
+
+/// The tensors of a row, in the order in which they get room in shared memory.
+enum BackwardTensor { kTensorU, kTensorDy, kTensorPregate, kTensorPostgate, kTensors };
+
+/// A warp's constants of the outer transform in shared memory, for kernels whose registers are full: each direction is
+/// read back when its turn comes.
+template <class Outer>
+struct StoredOuter {
+  using At = typename Outer::At;
+  static constexpr bool kSecond = At::O == 64;
+  static constexpr int kStageBytes = 32 * sizeof(Phases), kSecondBytes = kSecond ? 32 * sizeof(uint4) : 0;
+  static constexpr int kWarpBytes = 2 * (kStageBytes + kSecondBytes), kBytes = At::W * kWarpBytes;
+  static_assert(At::kUnitsPerWarp == 1, "the constants are those of one unit");
+
+  unsigned char* place;  // of this warp
+
+  __device__ __forceinline__ StoredOuter(unsigned char* memory, int warp) : place(memory + warp * kWarpBytes) {}
+  __device__ __forceinline__ void set(const Outer& outer, int lane) const {
+    stage(0, lane) = {outer.first.c, outer.first.s}, stage(1, lane) = {outer.last.c, outer.last.s};
+    if constexpr (kSecond) {
+      second(0, lane) = make_uint4(outer.between_forward[0].c, outer.between_forward[0].s, outer.second_forward[0].c,
+                                   outer.second_forward[0].s);
+      second(1, lane) = make_uint4(outer.between_inverse[0].c, outer.between_inverse[0].s, outer.second_inverse[0].c,
+                                   outer.second_inverse[0].s);
+    }
+  }
+  __device__ __forceinline__ void get_forward(Outer& outer, int lane) const {
+    outer.first = stacked(stage(0, lane), outer.zero);
+    if constexpr (kSecond) {
+      const uint4 v = second(0, lane);
+      outer.between_forward[0] = {v.x, v.y}, outer.second_forward[0] = {v.z, v.w};
+    }
+  }
+  __device__ __forceinline__ void get_inverse(Outer& outer, int lane) const {
+    outer.last = stacked(stage(1, lane), outer.zero);
+    if constexpr (kSecond) {
+      const uint4 v = second(1, lane);
+      outer.between_inverse[0] = {v.x, v.y}, outer.second_inverse[0] = {v.z, v.w};
+    }
+  }
+
+ private:
+  __device__ __forceinline__ Phases& stage(int direction, int lane) const {
+    return reinterpret_cast<Phases*>(place)[32 * direction + lane];
+  }
+  __device__ __forceinline__ uint4& second(int direction, int lane) const {
+    return reinterpret_cast<uint4*>(place + 2 * kStageBytes)[32 * direction + lane];
+  }
+};
+
+/// The scales of x and g from those of their groups, a warp's lanes shared by the rows of both: as RowScales.
+template <int ROWS, int GROUPS, bool HALF>
+struct BackwardScales {
+  RowScales<ROWS> x, g;
+  bool raw_x, raw_g;  // the halves are the samples themselves
+
+  __device__ __forceinline__ BackwardScales(const Scale* scales, int lane) {
+    constexpr int kWidth = 16 / ROWS;  // lanes of a row
+    u32 magnitude = 0;
+    bool stored = false;
+#pragma unroll
+    for (int i = 0; i < GROUPS; i += kWidth) {
+      const int group = i + lane % kWidth;
+      if (group < GROUPS) {
+        const Scale scale = scales[lane / kWidth * GROUPS + group];
+        magnitude = max(magnitude, scale.magnitude), stored |= scale.stored != 0;
+      }
+    }
+#pragma unroll
+    for (int step = 1; step < kWidth; step *= 2) magnitude = max(magnitude, __shfl_xor_sync(~0u, magnitude, step));
+    int exponent = top_of(magnitude);
+    if constexpr (ROWS == 2) {
+      float energy = 0;
+#pragma unroll
+      for (int i = 0; i < GROUPS; i += kWidth) {
+        const int group = i + lane % kWidth;
+        if (group < GROUPS) {
+          const Scale scale = scales[lane / kWidth * GROUPS + group];
+          energy += scale.energy * power_of_two(max(2 * (top_of(scale.magnitude) - exponent), -126));
+        }
+      }
+#pragma unroll
+      for (int step = 1; step < kWidth; step *= 2) energy += __shfl_xor_sync(~0u, energy, step);
+      const float other = __shfl_xor_sync(~0u, energy, kWidth);
+      if ((lane & kWidth) && energy > 0 && other > 0)
+        exponent += (static_cast<int>(__float_as_uint(__fdividef(2 * energy, other)) >> 23) - 127) >> 1;
+    }
+    const u32 any_stored = __ballot_sync(~0u, stored);
+    raw_x = HALF && (any_stored & 0xffffu) == 0, raw_g = HALF && any_stored >> 16 == 0;
+    if (lane < 16 ? raw_x : raw_g) exponent = max(exponent, -15);
+    const int both = 2 * exponent + (magnitude < kInfinity);
+#pragma unroll
+    for (int r = 0; r < ROWS; ++r) {
+      const int of_x = __shfl_sync(~0u, both, r * kWidth), of_g = __shfl_sync(~0u, both, 16 + r * kWidth);
+      x.exponent[r] = of_x >> 1, x.finite[r] = of_x & 1;
+      g.exponent[r] = of_g >> 1, g.finite[r] = of_g & 1;
+    }
+  }
+
+  /// Whether the products G conj(X) of both rows have the same scale.
+  __device__ __forceinline__ bool agree() const {
+    return x.exponent[0] + g.exponent[0] == x.exponent[ROWS - 1] + g.exponent[ROWS - 1];
+  }
+  __device__ __forceinline__ float product(bool second) const {
+    const int e = second ? x.exponent[ROWS - 1] : x.exponent[0], f = second ? g.exponent[ROWS - 1] : g.exponent[0];
+    return power_of_two(e) * power_of_two(f);
+  }
+};
+
+/// How a row's gradients come out.
+struct RowOutcome {
+  int exponent;
+  float factor;  // NaN if the row is not finite
+};
 
 template <int ROW, bool PAIRS, class Type, class Access>
 struct StagedBackward {
@@ -23,18 +141,31 @@ struct StagedBackward {
   static constexpr int kBlocks = At::W > 8 ? 1 : 2;
   using InnerTables = Inner<R, true>;
   using Outer = OuterTables<ROW, PAIRS, true>;
-  static constexpr int kTableBytes = InnerTables::kTableBytes + Outer::kTableBytes;
-  static constexpr int kScaleBytes = (2 * Row::kScaleBytes + 15) / 16 * 16;
-  static constexpr int kRoom = 226 * 1024 / (kTeams * kBlocks) - 4 * At::kPlane - kTableBytes - kScaleBytes;
-  // Samples and gates on their way; samples alone; or nothing, and the exchanges themselves take the samples.
-  static constexpr int kStaged = kRoom >= 4 * Row::kBytes ? 2 : kRoom >= 2 * Row::kBytes ? 1 : 0;
+  static constexpr bool kStored = At::kUnitsPerWarp == 1;
+  using Stored = StoredOuter<OuterTables<kStored ? ROW : 4, PAIRS, true>>;  // where not stored, unused
+  static constexpr int kStoredBytes = kStored ? Stored::kBytes : 0;
+  static constexpr bool kSharedSpectrum = At::O == 8;
+  static constexpr int kSpectrumBytes = kSharedSpectrum ? 4 * At::M : 0;
+  static constexpr int kTableBytes = InnerTables::kTableBytes + Outer::kTableBytes + kStoredBytes + kSpectrumBytes;
+  static constexpr int kScaleBytes = (2 * Row::kScaleBytes + 2 * kRows * int{sizeof(RowOutcome)} + 15) / 16 * 16;
+  // Samples of this row and the next; of one row at a time; or of some tensors only, the rest from device memory.
+  static constexpr int kRoom = (226 * 1024 / kBlocks - kTableBytes) / kTeams - 4 * At::kPlane - kScaleBytes;
+  static constexpr int kSets = kRoom >= 2 * kTensors * Row::kBytes ? 2 : 1;
+  static constexpr int kKept = kRoom >= kTensors * Row::kBytes ? int{kTensors} : kRoom / Row::kBytes;
   static constexpr bool kFits = kRoom >= 0;
-  static constexpr int kTeamBytes = 4 * At::kPlane + 2 * kStaged * Row::kBytes + kTableBytes + kScaleBytes;
-  static constexpr int kSharedBytes = kTeams * kTeamBytes;
+  static constexpr int kSetBytes = kKept * Row::kBytes;
+  static constexpr int kTeamBytes = 4 * At::kPlane + kSets * kSetBytes + kScaleBytes;
+  static constexpr int kSharedBytes = kTableBytes + kTeams * kTeamBytes;
   static constexpr float kSpectrumGain = static_cast<float>(spectrum_gain(kSizes[ROW]));
 
+  // x and g are formed where the outer transform turns them into columns; of one row's results none lie in the second
+  // plane, so there the next row need not wait for them.
+  static constexpr int kFormed = PAIRS ? 0 : At::kPlane;
+
   static constexpr int kColumns = 2 * At::kColumnsPerWarp;
-  static constexpr bool kHeld = kColumns * R <= 8;  // spectrum and sums, in registers
+  static constexpr bool kHeld = kColumns * R <= 8;                  // sums, in registers
+  static constexpr bool kSpectrumHeld = kHeld && !kSharedSpectrum;  // likewise
+  static constexpr bool kFull = PAIRS || At::O == 8;                // no register is left for addresses
 };
 
 template <int ROW, bool PAIRS, class Type, class Access>
@@ -44,57 +175,95 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
   using Kernel = StagedBackward<ROW, PAIRS, Type, Access>;
   using At = typename Kernel::At;
   using Row = typename Kernel::Row;
-  constexpr int kRows = Kernel::kRows, R = Kernel::R, kStaged = Kernel::kStaged;
+  constexpr int kRows = Kernel::kRows, R = Kernel::R, kGroup = Row::kTogether;
 
   extern __shared__ __align__(16) unsigned char shared[];
-  const int team = Kernel::kTeams > 1 ? threadIdx.x / At::kThreads : 0, thread = threadIdx.x % At::kThreads;
-  const int warp = thread >> 5, lane = thread & 31;
-  unsigned char* exchange_x = shared + team * Kernel::kTeamBytes;
+  const int team = Kernel::kTeams > 1 ? threadIdx.x / At::kThreads : 0;
+  int thread = threadIdx.x % At::kThreads, warp = thread >> 5, lane = thread & 31;
+  // A new step: addresses are computed anew, which costs less than the registers to keep them.
+  auto step = [&] {
+    if (Kernel::kFull) thread = fresh(thread) & (At::kThreads - 1), warp = thread >> 5, lane = thread & 31;
+  };
+  unsigned char* exchange_x = shared + Kernel::kTableBytes + team * Kernel::kTeamBytes;
   unsigned char* exchange_g = exchange_x + 2 * At::kPlane;
-  unsigned char* staging = exchange_g + 2 * At::kPlane;
-  unsigned char* staged_x = kStaged ? staging : exchange_x;
-  unsigned char* staged_g = kStaged ? staging + Row::kBytes : exchange_g;
-  unsigned char* staged_pregate = staging + 2 * Row::kBytes;
-  unsigned char* staged_postgate = staged_pregate + Row::kBytes;
-  unsigned char* tables = staging + 2 * kStaged * Row::kBytes;
-  Scale* scales = reinterpret_cast<Scale*>(tables + Kernel::kTableBytes);
-  const Row rows_x{staged_x, scales, p.work.batch, p.length};
-  const Row rows_g{staged_g, scales + kRows * Row::kGroups, p.work.batch, p.length};
+  unsigned char* samples = exchange_g + 2 * At::kPlane;  // of this row: [kept tensor]
+  unsigned char* samples_next = samples + (Kernel::kSets - 1) * Kernel::kSetBytes;
+  Scale* scales = reinterpret_cast<Scale*>(exchange_g + 2 * At::kPlane + Kernel::kSets * Kernel::kSetBytes);
+  RowOutcome* outcomes = reinterpret_cast<RowOutcome*>(scales + 2 * kRows * Row::kGroups);  // x, g
   const bool pregated = p.pregate.data != nullptr, postgated = p.postgate.data != nullptr;
   const bool want_dx = p.du.data || p.dpregate.data, want_c = p.dpostgate.data != nullptr,
              want_sums = p.sums != nullptr;
+  const float nan = __int_as_float(0x7fffffff);
   auto sync = [&] { barrier(team + 1, At::kThreads); };
-  auto fetch = [&](const Cursor& at) {
-    if (kStaged >= 1 && !at.done()) {
-      rows_x.fetch(p.u, at.b, at.h, thread, staged_x);
-      rows_g.fetch(p.dy, at.b, at.h, thread, staged_g);
-      if (kStaged == 2 && pregated) rows_x.fetch(p.pregate, at.b, at.h, thread, staged_pregate);
-      if (kStaged == 2 && postgated) rows_g.fetch(p.postgate, at.b, at.h, thread, staged_postgate);
-    }
+
+  auto view = [&](BackwardTensor tensor) -> const RowsView& {
+    return tensor == kTensorU ? p.u : tensor == kTensorDy ? p.dy : tensor == kTensorPregate ? p.pregate : p.postgate;
+  };
+  // The tensors whose samples the gradients are multiplied by; the others' are done with once x and g are formed.
+  constexpr int kAll = (1 << kTensors) - 1;
+  const int late = (p.dpregate.data ? 1 << kTensorU : 0) | (want_c ? 1 << kTensorDy : 0) |
+                   (pregated && p.du.data ? 1 << kTensorPregate : 0);
+  auto place = [&](unsigned char* set, int tensor, int r, int chunk) {
+    return set + tensor * Row::kBytes + r * At::kPlane + 16 * (chunk * At::kThreads + thread);
+  };
+  auto fetch = [&](const Cursor& at, int tensors, unsigned char* to) {
+    if (!at.done())
+#pragma unroll
+      for (int i = 0; i < Kernel::kKept; ++i) {
+        const RowsView& rows = view(static_cast<BackwardTensor>(i));
+        if (!(tensors >> i & 1) || rows.data == nullptr) continue;
+#pragma unroll
+        for (int r = 0; r < kRows; ++r) {
+          const bool present = at.b + r < p.work.batch;
+          const std::uint16_t* row = Access::row(rows, present ? at.b + r : at.b, at.h);
+#pragma unroll
+          for (int j = 0; j < At::kChunksPerThread; ++j)
+            Access::copy(place(to, i, r, j), row, 8 * (j * At::kThreads + thread), present ? p.length : 0);
+        }
+      }
     copy_async_commit();
   };
 
   Cursor at(p.work, blockIdx.x, gridDim.x, team, Kernel::kTeams, kRows);
-  fetch(at);
+  fetch(at, kAll, samples);
   const u32 zero = p.work.batch >> 31;
-  const typename Kernel::InnerTables inner(lane, warp, zero, tables);
-  const typename Kernel::Outer outer(lane, warp, zero, tables + Kernel::InnerTables::kTableBytes);
+  const typename Kernel::InnerTables inner(lane, warp, zero, shared);
+  typename Kernel::Outer outer(lane, warp, zero, shared + Kernel::InnerTables::kTableBytes);
+  unsigned char* stored_memory = shared + Kernel::InnerTables::kTableBytes + Kernel::Outer::kTableBytes;
+  const typename Kernel::Stored stored(stored_memory, warp);
+  uint4* const shared_spectrum = reinterpret_cast<uint4*>(stored_memory + Kernel::kStoredBytes);
+  if constexpr (Kernel::kStored) stored.set(outer, lane);
+  __syncthreads();
   constexpr int kHeldColumns = Kernel::kHeld ? Kernel::kColumns : 2;
-  Tile held[kHeldColumns][R];
+  Tile held[Kernel::kSpectrumHeld ? Kernel::kColumns : 1][R];
   float4 sums[kHeldColumns][R];
-  ChannelScale channel;
   auto tile_of = [&](int column, int k3) { return ((warp * At::kColumnsPerWarp * 2 + column) * R + k3) * 32 + lane; };
 
   const long long items = static_cast<long long>(p.work.channels) * p.work.splits;
   for (long long item = blockIdx.x; item < items; item += gridDim.x) {
     const int h = static_cast<int>(item / p.work.splits);
     const u32* spectrum = p.spectrum + static_cast<long long>(h) * At::M;
-    float4* item_sums = p.sums + (item % p.work.splits * p.work.channels + h) * (At::M / 2);
+    auto item_sums = [&] { return p.sums + (item % p.work.splits * p.work.channels + h) * (At::M / 2); };
     bool first = true;  // row of this team
-    channel = ChannelScale(p.factors, p.skip, h, Kernel::kSpectrumGain);
-    if constexpr (Kernel::kHeld) {
+    const ChannelScale channel(p.factors, p.skip, h, Kernel::kSpectrumGain);
+    if constexpr (Kernel::kSpectrumHeld) {
       load_spectrum<R>(spectrum, warp * At::kColumnsPerWarp, lane, held);
       channel.apply(held);
+    }
+    if constexpr (Kernel::kSharedSpectrum) {
+      __syncthreads();  // all teams have done with the one before
+      if (team == 0)
+#pragma unroll
+        for (int i = 0; i < At::kColumnsPerWarp; ++i) {
+          Tile H[2][R];
+          load_spectrum<R>(spectrum, warp * At::kColumnsPerWarp + i, lane, H);
+          channel.apply(H);
+#pragma unroll
+          for (int k3 = 0; k3 < R; ++k3)
+            shared_spectrum[((warp * At::kColumnsPerWarp + i) * R + k3) * 32 + lane] =
+                make_uint4(H[0][k3].re, H[0][k3].im, H[1][k3].re, H[1][k3].im);
+        }
+      __syncthreads();
     }
 #pragma unroll
     for (int i = 0; i < kHeldColumns; ++i)
@@ -103,40 +272,94 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
 
     while (!at.done() && at.item == item) {
       const int b = at.b;
-      auto prepare = [&] {
-        if (kStaged == 0) sync();  // the results before have left the exchanges
-        rows_x.template prepare<kStaged>(p.u, p.pregate, staged_pregate, b, h, thread);
-        rows_g.template prepare<kStaged>(p.dy, p.postgate, staged_postgate, b, h, thread);
-        sync();
-      };
-      copy_async_wait();
-      prepare();
-      bool raw_x, raw_g;
-      const RowScales<kRows> scale_x = rows_x.row_scales(lane, raw_x), scale_g = rows_g.row_scales(lane, raw_g);
-
-      // The sums of a pair have one scale, so its rows go together only if theirs agree.
-      int parts = 1;
-      if constexpr (PAIRS)
-        parts = scale_x.exponent[0] + scale_g.exponent[0] == scale_x.exponent[1] + scale_g.exponent[1] ? 1 : 2;
-      at.advance();
-      for (int part = 0; part < parts; ++part) {
-        const int mask = parts == 1 ? 3 : 1 << part;
-        if (part > 0) {
-          if constexpr (kStaged == 0)
-            prepare();
-          else
-            sync();
+      // Words of chunks [kGroup * group, ..) of this thread of row r.
+      auto read = [&](BackwardTensor tensor, int r, int group, u32(&words)[4 * kGroup]) {
+#pragma unroll
+        for (int j = 0; j < kGroup; ++j) {
+          const int chunk = group * kGroup + j;
+          uint4 v = make_uint4(0, 0, 0, 0);
+          if (tensor < Kernel::kKept)
+            v = *reinterpret_cast<const uint4*>(place(samples, tensor, r, chunk));
+          else if (b + r < p.work.batch)
+            v = Access::load(Access::row(view(tensor), b + r, h), 8 * (chunk * At::kThreads + thread), p.length);
+          words[4 * j] = v.x, words[4 * j + 1] = v.y, words[4 * j + 2] = v.z, words[4 * j + 3] = v.w;
         }
-        rows_x.outer(outer, inner.dft8, scale_x, raw_x, mask, warp, lane, exchange_x);
-        rows_g.outer(outer, inner.dft8, scale_g, raw_g, mask, warp, lane, exchange_g);
-        sync();
-        if (part + 1 == parts) fetch(at);
-
-        const int row = PAIRS && mask == 2 ? 1 : 0;
-        float product = power_of_two(scale_x.exponent[row]) * power_of_two(scale_g.exponent[row]);
+      };
+      auto put = [&](const Row& rows, int r, int group, const u32(&x)[4 * kGroup]) {
+#pragma unroll
+        for (int j = 0; j < kGroup; ++j)
+          *reinterpret_cast<uint4*>(rows.place + r * At::kPlane +
+                                    At::sample((group * kGroup + j) * At::kThreads + thread)) =
+              make_uint4(x[4 * j], x[4 * j + 1], x[4 * j + 2], x[4 * j + 3]);
+      };
+      auto form = [&](BackwardTensor tensor, BackwardTensor gate, bool gated, const Row& rows) {
 #pragma unroll
         for (int r = 0; r < kRows; ++r)
-          if ((mask >> r & 1) && !(scale_x.finite[r] && scale_g.finite[r])) product = __int_as_float(0x7fffffff);
+#pragma unroll
+          for (int group = 0; group < At::kChunksPerThread / kGroup; ++group) {
+            u32 x[4 * kGroup], f[4 * kGroup];
+            read(tensor, r, group, x);
+            if (gated) read(gate, r, group, f);
+            const Scale scale = to_halves<Type, PAIRS>(x, f, gated);
+            put(rows, r, group, x);
+            if (lane == 0) rows.scales[r * Row::kGroups + group * At::W + warp] = scale;
+          }
+      };
+      const Row rows_x{exchange_x + Kernel::kFormed, scales, p.work.batch, p.length};
+      const Row rows_g{exchange_g + Kernel::kFormed, scales + kRows * Row::kGroups, p.work.batch, p.length};
+      auto prepare = [&] {
+        if (PAIRS) sync();  // the results before have left the exchanges
+        form(kTensorU, kTensorPregate, pregated, rows_x);
+        form(kTensorDy, kTensorPostgate, postgated, rows_g);
+        sync();
+      };
+      step();
+      copy_async_wait();
+      at.advance();
+      if (Kernel::kSets == 2) fetch(at, kAll, samples_next);
+      // The sums of a pair have one scale, so its rows go together only if theirs agree.
+      for (int mask = 3;;) {
+        prepare();
+        float product;
+        step();
+        {
+          BackwardScales<kRows, Row::kGroups, Type::kIsHalf> scale(scales, lane);
+          if (PAIRS && mask == 3 && !scale.agree()) mask = 1;
+          product = scale.product(PAIRS && mask == 2);
+#pragma unroll
+          for (int r = 0; r < kRows; ++r)
+            if ((mask >> r & 1) && !(scale.x.finite[r] && scale.g.finite[r])) product = nan;
+          if (thread == 0)
+#pragma unroll
+            for (int r = 0; r < kRows; ++r) {
+              outcomes[r] = {scale.x.exponent[r], scale.x.finite[r] || !PAIRS ? channel.factor : nan};
+              outcomes[kRows + r] = {scale.g.exponent[r], scale.g.finite[r] || !PAIRS ? channel.factor : nan};
+            }
+          if constexpr (PAIRS) {
+            // A row that goes alone, and one that is not finite, which must not reach its partner.
+            bool cleared = false;
+#pragma unroll
+            for (int r = 0; r < kRows; ++r) {
+              auto clear = [&](const Row& rows, bool& finite) {
+                if (finite && (mask >> r & 1)) return;
+                finite = true, cleared = true;
+#pragma unroll
+                for (int group = 0; group < At::kChunksPerThread / kGroup; ++group) put(rows, r, group, {});
+              };
+              clear(rows_x, scale.x.finite[r]);
+              clear(rows_g, scale.g.finite[r]);
+              scale.x.finite[r] = scale.g.finite[r] = true;
+            }
+            if (cleared) sync();
+          }
+          if constexpr (Kernel::kStored) stored.get_forward(outer, lane);
+          rows_x.outer(outer, inner.dft8, scale.x, scale.raw_x, 3, warp, lane, exchange_x);
+          rows_g.outer(outer, inner.dft8, scale.g, scale.raw_g, 3, warp, lane, exchange_g);
+        }
+        sync();
+        if (Kernel::kSets == 1 && mask != 1) fetch(at, kAll & ~late, samples);
+
+        step();
 #pragma unroll
         for (int i = 0; i < Kernel::kColumns; i += 2) {
           const int pair = warp * At::kColumnsPerWarp + i / 2;
@@ -145,7 +368,13 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
           inner.forward(x);
           load_columns<ROW>(exchange_g, pair, lane, g);
           inner.forward(g);
-          if constexpr (!Kernel::kHeld) {
+          if constexpr (Kernel::kSharedSpectrum) {
+#pragma unroll
+            for (int k3 = 0; k3 < R; ++k3) {
+              const uint4 v = shared_spectrum[(pair * R + k3) * 32 + lane];
+              H[0][k3] = {v.x, v.y}, H[1][k3] = {v.z, v.w};
+            }
+          } else if constexpr (!Kernel::kSpectrumHeld) {
             load_spectrum<R>(spectrum, pair, lane, H);
             channel.apply(H);
           }
@@ -153,13 +382,13 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
           for (int e = 0; e < 2; ++e)
 #pragma unroll
             for (int k3 = 0; k3 < R; ++k3) {
-              const Tile spectral = Kernel::kHeld ? held[i + e][k3] : H[e][k3];
+              const Tile spectral = Kernel::kSpectrumHeld ? held[i + e][k3] : H[e][k3];
               if (want_sums) {
                 if constexpr (Kernel::kHeld) {
                   accumulate(sums[i + e][k3], g[e][k3], x[e][k3], product);
                 } else {
-                  float4* place = item_sums + tile_of(i + e, k3);
-                  float4 sum = first && part == 0 ? make_float4(0, 0, 0, 0) : *place;
+                  float4* place = item_sums() + tile_of(i + e, k3);
+                  float4 sum = first && mask != 2 ? make_float4(0, 0, 0, 0) : *place;
                   accumulate(sum, g[e][k3], x[e][k3], product);
                   *place = sum;
                 }
@@ -177,6 +406,8 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
           }
         }
         sync();
+        step();
+        if constexpr (Kernel::kStored) stored.get_inverse(outer, lane);
 #pragma unroll
         for (int i = 0; i < At::kUnitsPerWarp; ++i) {
           const int unit = warp * At::kUnitsPerWarp + i;
@@ -185,33 +416,53 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
         }
         sync();
 
+        step();
 #pragma unroll
         for (int r = 0; r < kRows; ++r) {
           if (b + r >= p.work.batch || !(mask >> r & 1)) continue;
-          // result times gate, where gate is null 1, to rows; null rows: not wanted.
-          auto write = [&](const RowsView& rows, const unsigned char* exchange, const RowsView& gate, int exponent,
-                           bool finite) {
-            if (rows.data == nullptr) return;
-            const Finish<Type> finish(exponent, channel.factor, gate.data != nullptr);
-            std::uint16_t* to = Access::row(rows, b + r, h);
-            const std::uint16_t* factors = gate.data ? Access::row(gate, b + r, h) : nullptr;
+          // result times factor, where gated, to rows; null rows: not wanted. A result has up to two factors.
+          auto write = [&](const unsigned char* exchange, const RowOutcome& outcome, const RowsView& first_rows,
+                           BackwardTensor first_factor, bool first_gated, const RowsView* second_rows,
+                           BackwardTensor second_factor) {
+            Finish<Type> finish(outcome.exponent, outcome.factor, true);
 #pragma unroll
-            for (int j = 0; j < At::kChunksPerThread; ++j) {
-              const int s = j * At::kThreads + thread;
-              const uint4 v = *reinterpret_cast<const uint4*>(exchange + r * At::kPlane + At::result(s));
-              uint4 f = make_uint4(0, 0, 0, 0);
-              if (factors) f = Access::load(factors, 8 * s, p.length);
-              const u32 f_words[4] = {f.x, f.y, f.z, f.w};
-              u32 words[4] = {v.x, v.y, v.z, v.w};
-              finish.apply(words, f_words);
-              if (PAIRS && !finite) words[0] = words[1] = words[2] = words[3] = ~0u;  // NaN
-              Access::store(to, 8 * s, p.length, make_uint4(words[0], words[1], words[2], words[3]));
+            for (int group = 0; group < At::kChunksPerThread / kGroup; ++group) {
+              u32 v[4 * kGroup];
+#pragma unroll
+              for (int j = 0; j < kGroup; ++j) {
+                const int s = (group * kGroup + j) * At::kThreads + thread;
+                const uint4 chunk = *reinterpret_cast<const uint4*>(exchange + r * At::kPlane + At::result(s));
+                v[4 * j] = chunk.x, v[4 * j + 1] = chunk.y, v[4 * j + 2] = chunk.z, v[4 * j + 3] = chunk.w;
+              }
+              auto times_factor = [&](const RowsView& rows, BackwardTensor factor, bool gated) {
+                if (rows.data == nullptr) return;
+                u32 f[4 * kGroup], y[4 * kGroup];
+                if (gated) read(factor, r, group, f);
+#pragma unroll
+                for (int i = 0; i < 4 * kGroup; ++i) y[i] = v[i];
+                finish.gated = gated;
+                finish.apply(y, f);
+                std::uint16_t* to = Access::row(rows, b + r, h);
+#pragma unroll
+                for (int j = 0; j < kGroup; ++j)
+                  Access::store(to, 8 * ((group * kGroup + j) * At::kThreads + thread), p.length,
+                                make_uint4(y[4 * j], y[4 * j + 1], y[4 * j + 2], y[4 * j + 3]));
+              };
+              times_factor(first_rows, first_factor, first_gated);
+              if (second_rows) times_factor(*second_rows, second_factor, true);
             }
           };
-          write(p.du, exchange_g, p.pregate, scale_g.exponent[r], scale_g.finite[r]);
-          write(p.dpregate, exchange_g, p.u, scale_g.exponent[r], scale_g.finite[r]);
-          write(p.dpostgate, exchange_x, p.dy, scale_x.exponent[r], scale_x.finite[r]);
+          if (want_dx) write(exchange_g, outcomes[kRows + r], p.du, kTensorPregate, pregated, &p.dpregate, kTensorU);
+          if (want_c) write(exchange_x, outcomes[r], p.dpostgate, kTensorDy, true, nullptr, kTensorDy);
         }
+        if (mask != 1) break;
+        mask = 2;
+      }
+      if (Kernel::kSets == 1) {
+        fetch(at, late, samples);
+      } else {
+        unsigned char* const used = samples;
+        samples = samples_next, samples_next = used;
       }
       first = false;
     }
@@ -226,7 +477,7 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
 #pragma unroll
         for (int k3 = 0; k3 < R; ++k3) {
           float4 sum = sums[Kernel::kHeld ? i : 0][k3];
-          float4& place = item_sums[tile_of(i, k3)];
+          float4& place = item_sums()[tile_of(i, k3)];
           if (turn > 0) sum.x += place.x, sum.y += place.y, sum.z += place.z, sum.w += place.w;
           place = sum;
         }

@@ -47,6 +47,13 @@ __device__ __forceinline__ void copy_async(u32 to, const void* from, int bytes) 
 __device__ __forceinline__ void copy_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 __device__ __forceinline__ void copy_async_wait() { asm volatile("cp.async.wait_group 0;" ::: "memory"); }
 
+/// The same value, of which the compiler does not know that it is: what is computed from it stays where it is written,
+/// and is not kept in registers across a loop.
+__device__ __forceinline__ int fresh(int value) {
+  asm volatile("" : "+r"(value));
+  return value;
+}
+
 /// The barrier `id` (1 to 15) of `threads` threads.
 __device__ __forceinline__ void barrier(int id, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
