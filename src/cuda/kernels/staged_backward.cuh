@@ -98,6 +98,7 @@ struct BackwardScales {
       }
 #pragma unroll
       for (int step = 1; step < kWidth; step *= 2) energy += __shfl_xor_sync(~0u, energy, step);
+      if (magnitude >= kInfinity) energy = 0;  // its partner keeps its own scale
       const float other = __shfl_xor_sync(~0u, energy, kWidth);
       if ((lane & kWidth) && energy > 0 && other > 0)
         exponent += (static_cast<int>(__float_as_uint(__fdividef(2 * energy, other)) >> 23) - 127) >> 1;
@@ -340,9 +341,9 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
             bool cleared = false;
 #pragma unroll
             for (int r = 0; r < kRows; ++r) {
-              auto clear = [&](const Row& rows, bool& finite) {
+              auto clear = [&](const Row& rows, bool finite) {
                 if (finite && (mask >> r & 1)) return;
-                finite = true, cleared = true;
+                cleared = true;
 #pragma unroll
                 for (int group = 0; group < At::kChunksPerThread / kGroup; ++group) put(rows, r, group, {});
               };
