@@ -97,7 +97,7 @@ test-gpu: $(VENV)/.ffc-test
 	$(BIN)/python -m pytest -q tests/python/gpu
 
 cuda: $(VENV)/.ffc-tools
-	$(CMAKE_CONFIGURE) -B $(BUILD)/cuda -DFFC_CUDA=on -DFFC_CUDA_NO_SPILLS=ON -DFFC_BUILD_EXAMPLES=OFF
+	$(CMAKE_CONFIGURE) -B $(BUILD)/cuda -DFFC_CUDA=on -DFFC_BUILD_EXAMPLES=OFF
 	cmake --build $(BUILD)/cuda --target flashfftconv ffc_cuda_plan_tests ffc_cuda_cases
 	ctest --test-dir $(BUILD)/cuda --output-on-failure -R cuda
 

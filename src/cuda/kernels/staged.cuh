@@ -182,16 +182,18 @@ __device__ __forceinline__ void store_columns(unsigned char* exchange, int pair,
   }
 }
 
+/// (re, im) of one column and of the other.
+__device__ __forceinline__ void split_columns(uint4 v, Tile& a, Tile& b) { a = {v.x, v.y}, b = {v.z, v.w}; }
+
 /// The spectrum of column pairs, tiles k3: stored as [pair][k3][lane] x (re, im of one column; re, im of the other).
 template <int R, int COUNT>
 __device__ __forceinline__ void load_spectrum(const u32* spectrum, int pair, int lane, Tile (&h)[COUNT][R]) {
 #pragma unroll
   for (int i = 0; i < COUNT; i += 2)
 #pragma unroll
-    for (int k3 = 0; k3 < R; ++k3) {
-      const uint4 v = __ldg(reinterpret_cast<const uint4*>(spectrum) + ((pair + i / 2) * R + k3) * 32 + lane);
-      h[i][k3] = {v.x, v.y}, h[i + 1][k3] = {v.z, v.w};
-    }
+    for (int k3 = 0; k3 < R; ++k3)
+      split_columns(__ldg(reinterpret_cast<const uint4*>(spectrum) + ((pair + i / 2) * R + k3) * 32 + lane), h[i][k3],
+                    h[i + 1][k3]);
 }
 
 /// x H

@@ -371,10 +371,8 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
           inner.forward(g);
           if constexpr (Kernel::kSharedSpectrum) {
 #pragma unroll
-            for (int k3 = 0; k3 < R; ++k3) {
-              const uint4 v = shared_spectrum[(pair * R + k3) * 32 + lane];
-              H[0][k3] = {v.x, v.y}, H[1][k3] = {v.z, v.w};
-            }
+            for (int k3 = 0; k3 < R; ++k3)
+              split_columns(shared_spectrum[(pair * R + k3) * 32 + lane], H[0][k3], H[1][k3]);
           } else if constexpr (!Kernel::kSpectrumHeld) {
             load_spectrum<R>(spectrum, pair, lane, H);
             channel.apply(H);
