@@ -1,0 +1,77 @@
+// The functions of src/cuda/ptx/ptx.cuh, for a block of threads on the CPU.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "cuda_fp16.h"
+#include "device.h"
+
+namespace ffc::cuda {
+
+using u32 = std::uint32_t;
+
+inline u32 shared_address(const void* p) { return static_cast<u32>(static_cast<const unsigned char*>(p) - shared); }
+
+namespace emulation {
+inline float element(u32 word, int i) {
+  return static_cast<float>(__ushort_as_half(static_cast<unsigned short>(word >> 16 * (i & 1))));
+}
+inline u32 pair(float a, float b) {
+  const __half2 h = __floats2half2_rn(a, b);
+  u32 word;
+  std::memcpy(&word, &h, 4);
+  return word;
+}
+struct Operands {
+  u32 a[4], b[2];
+};
+// D = A B of depth 8 or 16, from the registers of all lanes.
+inline void product(u32& d0, u32& d1, const Operands& own, int depth) {
+  const emulated::All<Operands> all = emulated::all_lanes(own);
+  const int g = emulated::lane() >> 2, t = emulated::lane() & 3;
+  auto a = [&](int row, int k) { return element(all.of[row % 8 * 4 + k % 8 / 2].a[row / 8 + k / 8 * 2], k); };
+  auto b = [&](int k, int column) { return element(all.of[column * 4 + k % 8 / 2].b[k / 8], k); };
+  float d[2][2] = {};
+  for (int row = 0; row < 2; ++row)
+    for (int column = 0; column < 2; ++column)
+      for (int k = 0; k < depth; ++k) d[row][column] += a(g + 8 * row, k) * b(k, 2 * t + column);
+  d0 = pair(d[0][0], d[0][1]), d1 = pair(d[1][0], d[1][1]);
+}
+}  // namespace emulation
+
+inline void mma_16x8x16(u32& d0, u32& d1, u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
+  emulation::product(d0, d1, {{a0, a1, a2, a3}, {b0, b1}}, 16);
+}
+inline void mma_16x8x8(u32& d0, u32& d1, u32 a0, u32 a1, u32 b0) {
+  emulation::product(d0, d1, {{a0, a1, 0, 0}, {b0, 0}}, 8);
+}
+
+inline u32 transpose_8x8(u32 m) {
+  const emulated::All<u32> all = emulated::all_lanes(m);
+  const int g = emulated::lane() >> 2, t = emulated::lane() & 3;
+  auto at = [&](int row, int column) { return emulation::element(all.of[row * 4 + column / 2], column); };
+  return emulation::pair(at(2 * t, g), at(2 * t + 1, g));
+}
+
+inline void load_matrices_transposed(u32 (&m)[4], u32 address) {
+  const emulated::All<u32> all = emulated::all_lanes(address);
+  const int g = emulated::lane() >> 2, t = emulated::lane() & 3;
+  for (int i = 0; i < 4; ++i) {
+    std::uint16_t halves[2];
+    for (int j = 0; j < 2; ++j) std::memcpy(&halves[j], shared + all.of[8 * i + 2 * t + j] + 2 * g, 2);
+    m[i] = halves[0] | static_cast<u32>(halves[1]) << 16;
+  }
+}
+
+inline void copy_async(u32 to, const void* from, int bytes) {
+  std::memset(shared + to, 0, 16);
+  if (bytes) std::memcpy(shared + to, from, bytes);
+}
+inline void copy_async_commit() {}
+inline void copy_async_wait() {}
+
+inline int fresh(int value) { return value; }
+inline void barrier(int id, int threads) { emulated::block_barrier(id, threads); }
+
+}  // namespace ffc::cuda

@@ -1,0 +1,98 @@
+#include "device.h"
+
+#include <ucontext.h>
+
+#include <stdexcept>
+#include <vector>
+
+namespace ffc::cuda {
+alignas(1024) unsigned char shared[232448];
+}
+
+namespace emulated {
+
+Index thread_index, block_index, block_size, grid_size;
+
+namespace {
+
+constexpr std::size_t kStack = 256 * 1024;
+
+struct Thread {
+  ucontext_t context{};
+  std::vector<char> stack = std::vector<char>(kStack);
+  bool done = false;
+};
+struct Barrier {
+  int arrived = 0;
+  unsigned generation = 0;
+};
+struct Warp {
+  Barrier barrier;
+  alignas(16) unsigned char slots[32][256];
+};
+
+ucontext_t scheduler;
+std::vector<Thread> threads_of_block;
+std::vector<Warp> warps;
+Barrier barriers[16];
+const std::function<void()>* running = nullptr;
+bool moved = false;  // some thread got on since this was last cleared
+
+void yield() {
+  const int self = thread_index.x;
+  swapcontext(&threads_of_block[self].context, &scheduler);
+  thread_index.x = self;
+}
+
+void arrive(Barrier& barrier, int threads) {
+  const unsigned generation = barrier.generation;
+  moved = true;
+  if (++barrier.arrived == threads)
+    barrier.arrived = 0, ++barrier.generation;
+  else
+    while (barrier.generation == generation) yield();
+}
+
+void run_thread() {
+  (*running)();
+  threads_of_block[thread_index.x].done = true;
+  moved = true;
+}
+
+void run_block() {
+  const int count = block_size.x;
+  threads_of_block = std::vector<Thread>(count);
+  warps = std::vector<Warp>(count / 32);
+  for (Barrier& barrier : barriers) barrier = {};
+  for (int i = 0; i < count; ++i) {
+    Thread& thread = threads_of_block[i];
+    getcontext(&thread.context);
+    thread.context.uc_stack.ss_sp = thread.stack.data(), thread.context.uc_stack.ss_size = kStack;
+    thread.context.uc_link = &scheduler;
+    makecontext(&thread.context, run_thread, 0);
+  }
+  for (bool any = true; any;) {
+    any = moved = false;
+    for (int i = 0; i < count; ++i) {
+      if (threads_of_block[i].done) continue;
+      any = true, thread_index.x = i;
+      swapcontext(&scheduler, &threads_of_block[i].context);
+    }
+    if (any && !moved) throw std::runtime_error("the threads of a block wait for each other for ever");
+  }
+}
+
+}  // namespace
+
+void launch(int blocks, int threads, const std::function<void()>& kernel) {
+  running = &kernel;
+  grid_size.x = blocks, block_size.x = threads;
+  for (block_index.x = 0; block_index.x < blocks; ++block_index.x) run_block();
+}
+
+void warp_barrier() { arrive(warps[thread_index.x / 32].barrier, 32); }
+void block_barrier(int id, int threads) { arrive(barriers[id], threads); }
+void* lane_slot(int lane) { return warps[thread_index.x / 32].slots[lane]; }
+int lane() { return thread_index.x % 32; }
+
+}  // namespace emulated

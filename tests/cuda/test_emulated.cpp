@@ -1,0 +1,300 @@
+// The kernels of the CUDA engine on an emulated block of threads (emulated/device.h), against direct sums in float64:
+// every size, right-angle and pairs, both types of rows, aligned rows and any.
+#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <random>
+#include <vector>
+
+#include "cuda/kernels/filter_gradient.cuh"
+#include "cuda/kernels/filter_spectrum.cuh"
+#include "cuda/kernels/staged_backward.cuh"
+#include "cuda/kernels/staged_forward.cuh"
+#include "cuda/kernels/warp_backward.cuh"
+#include "cuda/kernels/warp_forward.cuh"
+
+namespace ffc::cuda {
+namespace {
+
+using Row = std::vector<double>;
+constexpr double kBoundHalf = 1.2e-3, kBoundGradient = 2.5e-3;
+
+template <class Type>
+std::uint16_t narrow(double value) {
+  return static_cast<std::uint16_t>(Type::narrow(static_cast<float>(value), 0));
+}
+template <class Type>
+double wide(std::uint16_t bits) {
+  return Type::wide(bits).x;
+}
+
+// [batch, length] of one channel, in the type of the rows, 16 bytes before and after poisoned.
+template <class Type>
+struct Tensor {
+  int batch, length;
+  std::vector<std::uint16_t> memory;
+
+  Tensor(int b, int l) : batch(b), length(l), memory(static_cast<std::size_t>(b) * l + 16, 0x7e01) {}
+  std::uint16_t* data() { return memory.data() + 8; }
+  double at(int b, int i) const { return wide<Type>(memory[8 + static_cast<std::size_t>(b) * length + i]); }
+  void fill(std::mt19937& random, double scale) {
+    std::normal_distribution<double> normal;
+    for (int b = 0; b < batch; ++b)
+      for (int i = 0; i < length; ++i)
+        data()[static_cast<std::size_t>(b) * length + i] = narrow<Type>(scale * normal(random));
+  }
+  RowsView view() { return {data(), length, length, length / 8, length / 8}; }
+  bool margins_untouched() const {
+    for (int i = 0; i < 8; ++i)
+      if (memory[i] != 0x7e01 || memory[memory.size() - 1 - i] != 0x7e01) return false;
+    return true;
+  }
+};
+
+struct Case {
+  int batch, length, taps;
+  bool pregate, postgate;
+  float skip;
+};
+
+// Everything of one channel: causal (right-angle) or circular of M points (pairs).
+template <int ROW, bool PAIRS, class Type, class Access>
+struct Problem {
+  static constexpr int M = kSizes[ROW].points, splits = 2;
+  Case c;
+  Tensor<Type> u, pregate, postgate, dy, y, du, dpregate, dpostgate;
+  std::vector<float> taps, dk;
+  std::vector<u32> spectrum = std::vector<u32>(M);
+  std::vector<float4> sums;
+  float factor = 0, skip, dskip = 0;
+
+  explicit Problem(const Case& given)
+      : c(given),
+        u(c.batch, c.length),
+        pregate(u),
+        postgate(u),
+        dy(u),
+        y(u),
+        du(u),
+        dpregate(u),
+        dpostgate(u),
+        taps(c.taps),
+        dk(c.taps),
+        sums(static_cast<std::size_t>(splits) * M / 2),
+        skip(c.skip) {
+    std::mt19937 random(17 * ROW + PAIRS);
+    for (Tensor<Type>* t : {&u, &pregate, &postgate, &dy}) t->fill(random, 1);
+    std::normal_distribution<float> normal;
+    for (int j = 0; j < c.taps; ++j) taps[j] = normal(random) * std::exp(-8.f * j / c.taps) / std::sqrt(float(c.taps));
+  }
+
+  FoldView fold() const {
+    return {c.taps, PAIRS ? -(c.length - 1) : 0, PAIRS ? c.taps - 1 - M : -1, PAIRS ? M : 0, PAIRS ? 1 : 0, false};
+  }
+  Work work() const { return {c.batch, 1, splits}; }
+
+  void run_spectrum() {
+    using F = FilterTransform<ROW>;
+    const SpectrumParameters p{{taps.data(), c.taps, 2}, {}, fold(), PAIRS, spectrum.data(), &factor};
+    emulated::launch(1, F::kThreads, [&] { filter_spectrum<ROW>(p); });
+  }
+  void run_forward() {
+    const ForwardParameters p{u.view(),
+                              c.pregate ? pregate.view() : RowsView{},
+                              c.postgate ? postgate.view() : RowsView{},
+                              y.view(),
+                              spectrum.data(),
+                              &factor,
+                              c.skip != 0 ? &skip : nullptr,
+                              work(),
+                              c.length};
+    if constexpr (kSizes[ROW].outer == 1)
+      emulated::launch(1, WarpForward<ROW, PAIRS>::kThreads, [&] { warp_forward<ROW, PAIRS, Type, Access>(p); });
+    else
+      emulated::launch(1, StagedForward<ROW, PAIRS, Type, Access>::kThreads,
+                       [&] { staged_forward<ROW, PAIRS, Type, Access>(p); });
+  }
+  void run_backward() {
+    const BackwardParameters p{dy.view(),
+                               u.view(),
+                               c.pregate ? pregate.view() : RowsView{},
+                               c.postgate ? postgate.view() : RowsView{},
+                               du.view(),
+                               c.pregate ? dpregate.view() : RowsView{},
+                               c.postgate ? dpostgate.view() : RowsView{},
+                               spectrum.data(),
+                               &factor,
+                               c.skip != 0 ? &skip : nullptr,
+                               sums.data(),
+                               work(),
+                               c.length};
+    if constexpr (kSizes[ROW].outer == 1)
+      emulated::launch(1, WarpBackward<ROW, PAIRS>::kThreads, [&] { warp_backward<ROW, PAIRS, Type, Access>(p); });
+    else
+      emulated::launch(1, StagedBackward<ROW, PAIRS, Type, Access>::kThreads,
+                       [&] { staged_backward<ROW, PAIRS, Type, Access>(p); });
+    using F = FilterTransform<ROW>;
+    const GradientParameters g{reinterpret_cast<const float2*>(sums.data()),
+                               splits,
+                               1,
+                               {dk.data(), c.taps, 2},
+                               {},
+                               fold(),
+                               c.taps,
+                               0,
+                               PAIRS,
+                               &dskip};
+    emulated::launch(1, F::kThreads, [&] { filter_gradient<ROW>(g); });
+  }
+
+  double x(int b, int i) const { return u.at(b, i) * (c.pregate ? pregate.at(b, i) : 1); }
+  double g(int b, int i) const { return dy.at(b, i) * (c.postgate ? postgate.at(b, i) : 1); }
+  // Sample i - j, of the circle in pairs; -1 where there is none.
+  int source(int i, int j) const {
+    const int at = PAIRS ? (i - j % M + M) % M : i - j;
+    return at < c.length ? at : -1;
+  }
+
+  double exact_conv(int b, int i) const {
+    double sum = c.skip * x(b, i);
+    for (int j = 0; j < c.taps; ++j)
+      if (const int at = source(i, j); at >= 0) sum += double(taps[j]) * x(b, at);
+    return sum;
+  }
+  double exact_corr(int b, int i) const {
+    double sum = c.skip * g(b, i);
+    for (int j = 0; j < c.taps; ++j) {
+      const int to = PAIRS ? (i + j) % M : i + j;
+      if (to < c.length) sum += double(taps[j]) * g(b, to);
+    }
+    return sum;
+  }
+  double exact_tap(int j) const {
+    double sum = 0;
+    for (int b = 0; b < c.batch; ++b)
+      for (int i = 0; i < c.length; ++i)
+        if (const int at = source(i, j); at >= 0) sum += g(b, i) * x(b, at);
+    return sum;
+  }
+};
+
+// Relative error of `count` values spread over [0, length).
+template <class Got, class Exact>
+double error(int length, int count, Got&& got, Exact&& exact) {
+  double off = 0, norm = 0;
+  for (int n = 0; n < count; ++n) {
+    const int i = static_cast<int>(static_cast<long long>(n) * length / count);
+    const double e = exact(i);
+    off += (got(i) - e) * (got(i) - e), norm += e * e;
+  }
+  return std::sqrt(off / norm);
+}
+
+template <class Type>
+double bound() {
+  return Type::kIsHalf ? 1.25 * kBoundHalf : 3.5e-3;  // some samples of a row: they scatter more than whole rows do
+}
+
+template <int ROW, bool PAIRS, class Type, class Access>
+void check(const Case& c, bool backward) {
+  CAPTURE(ROW);
+  CAPTURE(PAIRS);
+  CAPTURE(Type::kIsHalf);
+  CAPTURE(c.length);
+  Problem<ROW, PAIRS, Type, Access> p(c);
+  p.run_spectrum();
+  p.run_forward();
+  const int count = std::min(c.length, 512);
+  auto close = [&](const char* what, const Tensor<Type>& got, auto&& exact) {
+    CAPTURE(what);
+    CHECK(got.margins_untouched());
+    for (int b = 0; b < c.batch; ++b) {
+      CAPTURE(b);
+      CHECK(error(
+                c.length, count, [&](int i) { return got.at(b, i); }, [&](int i) { return exact(b, i); }) <
+            bound<Type>());
+    }
+  };
+  close("y", p.y, [&](int b, int i) { return p.exact_conv(b, i) * (c.postgate ? p.postgate.at(b, i) : 1); });
+  if (!backward) return;
+  p.run_backward();
+  close("du", p.du, [&](int b, int i) { return p.exact_corr(b, i) * (c.pregate ? p.pregate.at(b, i) : 1); });
+  if (c.pregate) close("dpregate", p.dpregate, [&](int b, int i) { return p.exact_corr(b, i) * p.u.at(b, i); });
+  if (c.postgate) close("dpostgate", p.dpostgate, [&](int b, int i) { return p.exact_conv(b, i) * p.dy.at(b, i); });
+  // The gradient of a skip term is that of a tap at lag 0; alone it may be any small number, so it is judged beside the
+  // taps.
+  auto tap = [&](int j) { return j == 0 ? p.dskip : p.dk[j]; };
+  CHECK(p.dskip == p.dk[0]);
+  CHECK(error(c.taps, std::min(c.taps, 32), tap, [&](int j) { return p.exact_tap(j); }) < kBoundGradient);
+}
+
+// Row 1 is not finite: it comes out as NaN, its partner as if it were zeros, the others as ever.
+template <int ROW>
+void check_not_finite(double value) {
+  constexpr int M = kSizes[ROW].points;
+  CAPTURE(ROW);
+  CAPTURE(value);
+  using P = Problem<ROW, true, Half, Aligned>;
+  const Case c{4, M, M, true, true, 0};
+  auto run = [&](double in_row_1, bool one_sample) {
+    P p(c);
+    for (int i = one_sample ? M / 3 : 0; i < (one_sample ? M / 3 + 1 : M); ++i)
+      p.u.data()[M + i] = narrow<Half>(in_row_1);
+    p.run_spectrum(), p.run_forward(), p.run_backward();
+    return p;
+  };
+  P bad = run(value, true), zeroed = run(0, true);
+  const P silent = run(0, false);
+  const std::vector<Tensor<Half> P::*> outputs{&P::y, &P::du, &P::dpregate, &P::dpostgate};
+  for (std::size_t n = 0; n < outputs.size(); ++n) {
+    CAPTURE(n);
+    const bool touched = n == 0 || n == 3;  // du and dpregate come from dy, which is finite
+    const Tensor<Half>&of_bad = bad.*outputs[n], &of_silent = silent.*outputs[n], &of_zeroed = zeroed.*outputs[n];
+    int partner = 0, others = 0, numbers = 0;
+    for (int i = 0; i < M; ++i) {
+      partner += of_bad.memory[8 + i] != of_silent.memory[8 + i];
+      for (int b = 2; b < 4; ++b) others += of_bad.memory[8 + b * M + i] != of_zeroed.memory[8 + b * M + i];
+      numbers += !std::isnan(of_bad.at(1, i));
+    }
+    CHECK(partner == 0);
+    CHECK(others == 0);
+    if (touched) CHECK(numbers == 0);
+  }
+  CHECK(std::isnan(bad.dk[0]));
+}
+
+template <int ROW>
+void check_row() {
+  constexpr int M = kSizes[ROW].points;
+  constexpr bool kBack = M <= kLargestBackward;
+  check<ROW, false, Half, Aligned>({3, M, M, true, true, 0.5f}, kBack);
+  check<ROW, false, BFloat, Any>({2, M - 3, M - 3, true, false, 0}, kBack);
+  check<ROW, false, Half, Any>({1, M / 2 + 5, 9, false, true, 0}, kBack);
+  if constexpr (M >= 128) {
+    check<ROW, true, Half, Aligned>({3, M, M, true, true, 0.5f}, kBack);
+    check<ROW, true, BFloat, Aligned>({2, M, M, false, false, 0}, kBack);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("a row that is not finite") {
+  for (const double value : {std::nan(""), double(INFINITY)}) {
+    check_not_finite<3>(value);
+    check_not_finite<4>(value);
+    check_not_finite<6>(value);
+    check_not_finite<8>(value);
+  }
+}
+TEST_CASE("64 points") { check_row<0>(); }
+TEST_CASE("128 points") { check_row<1>(); }
+TEST_CASE("256 points") { check_row<2>(); }
+TEST_CASE("512 points") { check_row<3>(); }
+TEST_CASE("1024 points") { check_row<4>(); }
+TEST_CASE("2048 points") { check_row<5>(); }
+TEST_CASE("4096 points") { check_row<6>(); }
+TEST_CASE("8192 points") { check_row<7>(); }
+TEST_CASE("16384 points") { check_row<8>(); }
+
+}  // namespace ffc::cuda
