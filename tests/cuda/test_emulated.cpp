@@ -86,7 +86,7 @@ struct Problem {
     std::mt19937 random(17 * ROW + PAIRS);
     for (Tensor<Type>* t : {&u, &pregate, &postgate, &dy}) t->fill(random, 1);
     std::normal_distribution<float> normal;
-    for (int j = 0; j < c.taps; ++j) taps[j] = normal(random) * std::exp(-8.f * j / c.taps) / std::sqrt(float(c.taps));
+    for (int j = 0; j < c.taps; ++j) taps[j] = normal(random) * std::exp(-4.f * j / c.taps) / std::sqrt(float(c.taps));
   }
 
   FoldView fold() const {
@@ -281,20 +281,24 @@ void check_row() {
 
 TEST_CASE("a row that is not finite") {
   for (const double value : {std::nan(""), double(INFINITY)}) {
-    check_not_finite<3>(value);
     check_not_finite<4>(value);
+#ifndef FFC_EMULATED_QUICK
+    check_not_finite<3>(value);
     check_not_finite<6>(value);
     check_not_finite<8>(value);
+#endif
   }
 }
+TEST_CASE("256 points") { check_row<2>(); }
+TEST_CASE("1024 points") { check_row<4>(); }
+#ifndef FFC_EMULATED_QUICK  // enough for faults to be noticed (tests/mutants/cuda.py)
 TEST_CASE("64 points") { check_row<0>(); }
 TEST_CASE("128 points") { check_row<1>(); }
-TEST_CASE("256 points") { check_row<2>(); }
 TEST_CASE("512 points") { check_row<3>(); }
-TEST_CASE("1024 points") { check_row<4>(); }
 TEST_CASE("2048 points") { check_row<5>(); }
 TEST_CASE("4096 points") { check_row<6>(); }
 TEST_CASE("8192 points") { check_row<7>(); }
 TEST_CASE("16384 points") { check_row<8>(); }
+#endif
 
 }  // namespace ffc::cuda

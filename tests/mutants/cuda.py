@@ -1,0 +1,96 @@
+"""Applies one fault at a time to a copy of the CUDA kernels, and runs their emulated tests: all but the pristine copy must fail."""
+
+import argparse
+import concurrent.futures
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+TILE = "src/cuda/tile/tile.cuh"
+RADIX = "src/cuda/tile/radix.cuh"
+ROWS = "src/cuda/kernels/rows.cuh"
+OUTER = "src/cuda/kernels/outer.cuh"
+ARGUMENTS = "src/cuda/kernels/arguments.cuh"
+SPECTRUM = "src/cuda/kernels/filter_spectrum.cuh"
+
+# (file, text that occurs exactly once, replacement, what it breaks)
+MUTATIONS = [
+    (
+        TILE,
+        "return {difference(z.re, p.c, z.im, p.s), sum(z.re, p.s, z.im, p.c)};",
+        "return {sum(z.re, p.c, z.im, p.s), difference(z.im, p.c, z.re, p.s)};",
+        "a turn's sign is flipped",
+    ),
+    (RADIX, "INVERSE ? Tile{negated(z.im), z.re}", "INVERSE ? Tile{z.im, negated(z.re)}", "a stage turns the wrong way"),
+    (OUTER, "re[0][q] = pack_low(even, odd), re[1]", "re[0][q] = 0, re[1]", "half of the outputs are zero"),
+    (ROWS, "      if (gated) x[i] = mul(x[i], pregate[i]);\n", "", "the gate of the input is ignored"),
+    (ROWS, "          y[i] = mul(y[i], postgate[i]);\n", "", "the gate of the output is ignored"),
+    (ROWS, "      exponent[r] = top_of(magnitude[r]);\n", "      exponent[r] = 0;\n", "rows of a pair are not balanced"),
+    (ARGUMENTS, "if (skips == nullptr) return;", "return;", "skip is ignored"),
+    (ARGUMENTS, "sum.y += scale * (gi.x * xr.x - gr.x * xi.x);", "sum.y -= scale * (gi.x * xr.x - gr.x * xi.x);",
+     "the filter's gradient lacks a conjugation"),
+    ("src/cuda/kernels/staged_backward.cuh", "g[e][k3] = times_conjugate(g[e][k3],", "g[e][k3] = times(g[e][k3],",
+     "the input's gradient lacks a conjugation, long rows"),
+    ("src/cuda/kernels/warp_backward.cuh", "g[i][k3] = times_conjugate(g[i][k3],", "g[i][k3] = times(g[i][k3],",
+     "the input's gradient lacks a conjugation, short rows"),
+    (SPECTRUM, "const int positive = static_cast<int>(p.fold.positive) - first;",
+     "const int positive = static_cast<int>(p.fold.positive) - first - 1;", "the last tap is dropped"),
+]  # fmt: skip
+
+
+def build(compiler, doctest, folder, program):
+    emulated = folder / "tests/cuda/emulated"
+    command = [compiler, "-std=c++20", "-O1", "-w", "-DFFC_EMULATED_QUICK", f"-I{emulated}", f"-I{folder}/src"]
+    command += [f"-I{folder}/include", "-isystem", doctest, str(folder / "tests/cuda/test_emulated.cpp")]
+    command += [str(emulated / "device.cpp"), "-o", str(program)]
+    subprocess.run(command, check=True, capture_output=True, text=True)
+
+
+def passes(program):
+    return subprocess.run([str(program), "--abort-after=1"], capture_output=True, timeout=240).returncode == 0
+
+
+def try_fault(arguments, folder, number, mutation):
+    """(verdict, seconds)"""
+    start = time.monotonic()
+    copy = folder / f"mutant{number}"
+    for part in ("include", "src", "tests/cuda"):
+        shutil.copytree(Path(arguments.source) / part, copy / part)
+    if mutation:
+        path = copy / mutation[0]
+        before = path.read_text()
+        if before.count(mutation[1]) != 1:
+            return f"does not apply: its text occurs {before.count(mutation[1])} times", 0
+        path.write_text(before.replace(mutation[1], mutation[2]))
+    try:
+        build(arguments.compiler, arguments.doctest, copy, copy / "program")
+    except subprocess.CalledProcessError as error:
+        return "does not build: " + error.stderr.strip().splitlines()[0], time.monotonic() - start
+    verdict = "survived" if passes(copy / "program") else "killed"
+    return verdict, time.monotonic() - start
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--compiler", required=True)
+    parser.add_argument("--source", required=True, help="folder of the repository")
+    parser.add_argument("--doctest", required=True, help="folder that holds doctest/")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name, concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
+        faults = [None, *MUTATIONS]
+        verdicts = pool.map(lambda n: try_fault(arguments, Path(name), n, faults[n]), range(len(faults)))
+        bad = 0
+        for fault, (verdict, seconds) in zip(faults, verdicts, strict=True):
+            bad += verdict != ("killed" if fault else "survived")
+            print(f"{seconds:5.1f} s  {fault[3] if fault else 'no fault':55} {verdict}", flush=True)
+    print(f"{len(faults) - bad} of {len(faults)} were as they should be")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
