@@ -1,4 +1,7 @@
-"""Applies one fault at a time to a copy of the CUDA kernels, and runs their emulated tests: all but the pristine copy must fail."""
+"""Applies one fault at a time to a copy of the CUDA kernels, and runs their emulated tests.
+
+All but the pristine copy must fail.
+"""
 
 import argparse
 import concurrent.futures
@@ -25,21 +28,37 @@ MUTATIONS = [
         "return {sum(z.re, p.c, z.im, p.s), difference(z.im, p.c, z.re, p.s)};",
         "a turn's sign is flipped",
     ),
-    (RADIX, "INVERSE ? Tile{negated(z.im), z.re}", "INVERSE ? Tile{z.im, negated(z.re)}", "a stage turns the wrong way"),
+    (RADIX, "INVERSE ? Tile{negated(z.im), z.re}", "INVERSE ? Tile{z.im, negated(z.re)}", "a stage turns back"),
     (OUTER, "re[0][q] = pack_low(even, odd), re[1]", "re[0][q] = 0, re[1]", "half of the outputs are zero"),
     (ROWS, "      if (gated) x[i] = mul(x[i], pregate[i]);\n", "", "the gate of the input is ignored"),
     (ROWS, "          y[i] = mul(y[i], postgate[i]);\n", "", "the gate of the output is ignored"),
-    (ROWS, "      exponent[r] = top_of(magnitude[r]);\n", "      exponent[r] = 0;\n", "rows of a pair are not balanced"),
+    (ROWS, "      exponent[r] = top_of(magnitude[r]);\n", "      exponent[r] = 0;\n", "rows are not scaled"),
     (ARGUMENTS, "if (skips == nullptr) return;", "return;", "skip is ignored"),
-    (ARGUMENTS, "sum.y += scale * (gi.x * xr.x - gr.x * xi.x);", "sum.y -= scale * (gi.x * xr.x - gr.x * xi.x);",
-     "the filter's gradient lacks a conjugation"),
-    ("src/cuda/kernels/staged_backward.cuh", "g[e][k3] = times_conjugate(g[e][k3],", "g[e][k3] = times(g[e][k3],",
-     "the input's gradient lacks a conjugation, long rows"),
-    ("src/cuda/kernels/warp_backward.cuh", "g[i][k3] = times_conjugate(g[i][k3],", "g[i][k3] = times(g[i][k3],",
-     "the input's gradient lacks a conjugation, short rows"),
-    (SPECTRUM, "const int positive = static_cast<int>(p.fold.positive) - first;",
-     "const int positive = static_cast<int>(p.fold.positive) - first - 1;", "the last tap is dropped"),
-]  # fmt: skip
+    (
+        ARGUMENTS,
+        "sum.y += scale * (gi.x * xr.x - gr.x * xi.x);",
+        "sum.y -= scale * (gi.x * xr.x - gr.x * xi.x);",
+        "the filter's gradient lacks a conjugation",
+    ),
+    (
+        "src/cuda/kernels/staged_backward.cuh",
+        "g[e][k3] = times_conjugate(g[e][k3],",
+        "g[e][k3] = times(g[e][k3],",
+        "the input's gradient lacks a conjugation, long rows",
+    ),
+    (
+        "src/cuda/kernels/warp_backward.cuh",
+        "g[i][k3] = times_conjugate(g[i][k3],",
+        "g[i][k3] = times(g[i][k3],",
+        "the input's gradient lacks a conjugation, short rows",
+    ),
+    (
+        SPECTRUM,
+        "const int positive = static_cast<int>(p.fold.positive) - first;",
+        "const int positive = static_cast<int>(p.fold.positive) - first - 1;",
+        "the last tap is dropped",
+    ),
+]
 
 
 def build(compiler, doctest, folder, program):
