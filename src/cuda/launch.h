@@ -90,8 +90,7 @@ const char* error_text(int error);
 
 /// Blocks of a variant's kernel that one multiprocessor holds; 0 if the device code has no such kernel.
 int blocks_per_multiprocessor(const Variant& variant, Pass pass);
-/// Rows that a block of a variant's kernel works on at a time: a split of fewer leaves it partly idle. (Added by the
-/// host side, for the choice of the grid.)
+/// Rows that a block of a variant's kernel works on at a time: a split of fewer leaves it partly idle.
 int rows_per_block(const Variant& variant, Pass pass);
 /// The name under which the kernel of a variant is known to profilers, for logs and tests.
 const char* kernel_name(const Variant& variant, Pass pass);
