@@ -99,7 +99,7 @@ test-gpu: $(VENV)/.ffc-test
 cuda: $(VENV)/.ffc-tools
 	$(CMAKE_CONFIGURE) -B $(BUILD)/cuda -DFFC_CUDA=on -DFFC_BUILD_EXAMPLES=OFF
 	cmake --build $(BUILD)/cuda --target flashfftconv ffc_cuda_plan_tests ffc_cuda_cases
-	ctest --test-dir $(BUILD)/cuda --output-on-failure -R cuda
+	ctest --test-dir $(BUILD)/cuda --output-on-failure -R cuda -E "emulated|mutants"
 
 # initcheck and racecheck are slow: small transforms are enough, each kind of kernel is among them.
 sanitize-gpu: cuda
