@@ -265,12 +265,14 @@ class CudaPlan final : public BackendPlan {
     const Problem& p = problem();
     GridProblem g;
     g.batch = p.batch, g.channels = p.channels;
-    g.group = std::max(1, rows_per_block(variant_, pass));
+    const BlockWork work = block_work(variant_, pass);
+    g.group = std::max(1, work.rows), g.workers = std::max(1, work.workers);
     g.row_bytes = (back ? 3 : 2) * static_cast<std::int64_t>(size_of(p.dtype)) * p.length;
     g.sum_bytes = back ? static_cast<std::int64_t>(sum_bytes()) : 0;
     g.split_bytes = 4LL * size_.points + g.sum_bytes;
-    g.slots = std::max<std::int64_t>(
-        1, static_cast<std::int64_t>(facts_.multiprocessors) * (back ? backward_blocks_ : forward_blocks_));
+    const std::int64_t blocks =
+        static_cast<std::int64_t>(facts_.multiprocessors) * (back ? backward_blocks_ : forward_blocks_);
+    g.slots = std::max<std::int64_t>(1, blocks) * g.workers;
     g.most_splits = back && p.channels ? 1 + kSumsBytes / (g.sum_bytes * p.channels) : p.batch;
     return choose_grid(g);
   }

@@ -10,8 +10,8 @@ struct Kernel {
   const char* name = "";
   int threads = 0;
   int shared_bytes = 0;
-  int rows = 1;   // that a team takes at once
-  int teams = 1;  // of a block
+  int rows = 1;     // that a worker takes at once
+  int workers = 1;  // of a block, each with items of its own
 };
 
 struct RowKernels {

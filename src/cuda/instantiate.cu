@@ -26,8 +26,8 @@ Kernel forward_kernel() {
             "staged_forward",
             K::kThreads,
             K::kSharedBytes,
-            K::kRows,
-            K::kTeams};
+            K::kRows * K::kTeams,
+            1};
   }
 }
 
@@ -41,8 +41,8 @@ Kernel backward_kernel() {
             "warp_backward",
             K::kThreads,
             K::kSharedBytes,
-            WarpTransform<ROW, PAIRS>::kRows,
-            1};
+            WarpTransform<ROW, PAIRS>::kRows * K::kSlots,
+            K::kThreads / 32};
   } else {
     using K = StagedBackward<ROW, PAIRS, Type, Access>;
     if constexpr (!K::kFits)
@@ -52,8 +52,8 @@ Kernel backward_kernel() {
               "staged_backward",
               K::kThreads,
               K::kSharedBytes,
-              K::kRows,
-              K::kTeams};
+              K::kRows * K::kTeams,
+              1};
   }
 }
 

@@ -148,9 +148,9 @@ int blocks_per_multiprocessor(const Variant& variant, Pass pass) {
   return e == cudaSuccess ? blocks : 0;
 }
 
-int rows_per_block(const Variant& variant, Pass pass) {
+BlockWork block_work(const Variant& variant, Pass pass) {
   const Kernel& kernel = kernel_of(variant, pass, true);
-  return kernel.rows * kernel.teams;
+  return {kernel.workers, kernel.rows};
 }
 
 const char* kernel_name(const Variant& variant, Pass pass) { return kernel_of(variant, pass, true).name; }

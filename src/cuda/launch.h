@@ -90,8 +90,13 @@ const char* error_text(int error);
 
 /// Blocks of a variant's kernel that one multiprocessor holds; 0 if the device code has no such kernel.
 int blocks_per_multiprocessor(const Variant& variant, Pass pass);
-/// Rows that a block of a variant's kernel works on at a time: a split of fewer leaves it partly idle.
-int rows_per_block(const Variant& variant, Pass pass);
+/// How a block of a variant's kernel takes work: its `workers` take items (a channel and a split) each for itself, and
+/// of an item's rows so many at a time; a split of fewer leaves a worker partly idle.
+struct BlockWork {
+  int workers = 1;
+  int rows = 1;
+};
+BlockWork block_work(const Variant& variant, Pass pass);
 /// The name under which the kernel of a variant is known to profilers, for logs and tests.
 const char* kernel_name(const Variant& variant, Pass pass);
 

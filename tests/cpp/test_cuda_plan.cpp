@@ -377,6 +377,20 @@ TEST_CASE_FIXTURE(Fixture, "a launch that fails gives its error's name, and the 
   CHECK(ffc::make_plan(causal(300), kGpu).status().code() == StatusCode::internal);
 }
 
+TEST_CASE("where every warp takes items for itself, there are items for all of them") {
+  const GridProblem p{.batch = 64,
+                      .channels = 768,
+                      .group = 4,
+                      .row_bytes = 512,
+                      .split_bytes = 512,
+                      .slots = 264 * 8,
+                      .workers = 8,
+                      .most_splits = 64};
+  const GridChoice c = choose_grid(p);
+  CHECK(c.items >= p.slots);
+  CHECK(c.grid.blocks == 264);
+}
+
 TEST_CASE("a grid covers all rows, keeps groups whole, and fits the device and the workspace") {
   for (std::int64_t batch : {1, 2, 3, 16, 31, 1000})
     for (std::int64_t channels : {1, 7, 131, 132, 133, 768, 5000})

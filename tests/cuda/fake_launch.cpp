@@ -58,7 +58,10 @@ int blocks_per_multiprocessor(const Variant& variant, Pass) {
   return static_cast<int>(fake::points(variant)) <= m.largest ? m.blocks : 0;
 }
 
-int rows_per_block(const Variant& variant, Pass) { return variant.pairs ? 2 : 1; }
+BlockWork block_work(const Variant& variant, Pass) {
+  // As the kernels do it: every warp for itself up to 512 points, a block together above.
+  return {fake::points(variant) <= 512 ? 8 : 1, variant.pairs ? 2 : 1};
+}
 
 const char* kernel_name(const Variant& variant, Pass pass) {
   static std::string name;

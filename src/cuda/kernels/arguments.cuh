@@ -33,8 +33,9 @@ constexpr int tensor_stages(const Size& size) { return size.outer == 64 ? 4 : si
 
 constexpr double power(double x, int n) { return n == 0 ? 1 : x * power(x, n - 1); }
 
-/// Forward and inverse give M (kStage kRounding)^stages times what went in. The power of two of it is undone at the end
-/// (kGain), the rest in the filter's spectrum, which is stored as H kSpectrumGain / factor.
+/// Forward and inverse give M (kStage kRounding)^stages times what went in. The power of two of it is undone at the
+/// end, by `gain`, which is part of a channel's factor; the rest in the filter's spectrum, stored as H spectrum_gain /
+/// factor.
 constexpr double gain(const Size& s) { return power(1 / kStage, 2 * tensor_stages(s)) / s.points; }
 constexpr double spectrum_gain(const Size& s) { return gain(s) / power(kRounding, 2 * tensor_stages(s)); }
 

@@ -1,9 +1,8 @@
-// The outer transform: eight or sixty-four points on either side of the exchange, with K = k1 + 8 k2 (or k1), s the
-// shift:
+// The outer transform: eight or sixty-four points on either side of the exchange. K = k1 + 8 k2 (or k1), s the shift,
+// and m = 64 n3 + 8 n4 + n5 of the samples within a column:
 //
-//   forward   n1 -> k1, times exp(-2 pi i n2 (k1 - s) / 64), n2 -> k2, times exp(-2 pi i m (K - s) / M), m = 64 n3 + 8
-//   n4 + n5 inverse   the conjugates in reverse order; of the samples the real part, and in pairs the imaginary part
-//   too
+//   forward   n1 -> k1, times exp(-2 pi i n2 (k1 - s) / 64), n2 -> k2, times exp(-2 pi i m (K - s) / M)
+//   inverse   the conjugates in reverse order: of the samples the real part, and in pairs the imaginary part too
 //
 // A unit is eight tiles, n5 = 0..7, at 8 c = 64 n3 + 8 n4 (outer 64) or 64 n3 with rows or columns n4 (outer 8). Where
 // a warp has several units, exp(-2 pi i 8 c (K - s) / M) is folded into the constants of the stages around it.

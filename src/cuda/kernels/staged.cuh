@@ -103,15 +103,14 @@ struct Samples {
   }
 
   /// The outer transform of all the warp's units, into `exchange`.
-  /// `mask`: bit r set: row r takes part, else zeros do.
   template <class Tables>
   __device__ __forceinline__ void outer(const Tables& tables, const Dft8& dft8, const RowScales<kRows>& scale, bool raw,
-                                        int mask, int warp, int lane, unsigned char* exchange) const {
+                                        int warp, int lane, unsigned char* exchange) const {
     const int g = lane >> 2, t = lane & 3;
     u32 down[kRows];
 #pragma unroll
     for (int r = 0; r < kRows; ++r)  // of raw halves it is normal, but 0 for a row that is not finite
-      down[r] = PAIRS && !(mask >> r & 1) ? 0 : static_cast<u32>(max(15 - scale.exponent[r], 0) << 10) * 0x10001u;
+      down[r] = static_cast<u32>(max(15 - scale.exponent[r], 0) << 10) * 0x10001u;
 #pragma unroll
     for (int i = 0; i < At::kUnitsPerWarp; ++i) {
       const int unit = warp * At::kUnitsPerWarp + i;
@@ -128,7 +127,7 @@ struct Samples {
             f[j] = half_power_of_two(scales[r * kGroups + group].stored - scale.exponent[r]);
           }
         }
-        if (!raw) down[r] = PAIRS && !(mask >> r & 1) ? 0 : f[0] | f[1] << 16;
+        if (!raw) down[r] = f[0] | f[1] << 16;
       }
       if constexpr (At::O == 8) __syncwarp();  // the samples may lie where this warp's columns go
       outer_forward<ROW, PAIRS>(

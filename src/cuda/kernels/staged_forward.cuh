@@ -117,7 +117,7 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, Type, Access>::kThre
     }
     bool raw;
     const RowScales<kRows> scale = row.row_scales(lane, raw);
-    row.outer(outer, inner.dft8, scale, raw, 3, warp, lane, exchange);
+    row.outer(outer, inner.dft8, scale, raw, warp, lane, exchange);
     sync();
     at.advance();
     fetch(at);

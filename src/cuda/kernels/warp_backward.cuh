@@ -8,6 +8,7 @@ namespace ffc::cuda {
 template <int ROW, bool PAIRS>
 struct WarpBackward {
   static constexpr int kThreads = 128, kBlocks = 3, kSharedBytes = WarpTransform<ROW, PAIRS>::kTableBytes;
+  static constexpr int kSlots = kSizes[ROW].radix == 1 ? 2 : 1;  // the 64-point step takes tiles two by two
   static constexpr float kSpectrumGain = static_cast<float>(spectrum_gain(kSizes[ROW]));
 };
 
@@ -15,8 +16,7 @@ template <int ROW, bool PAIRS, class Type, class Access>
 __global__ void __launch_bounds__(WarpBackward<ROW, PAIRS>::kThreads, WarpBackward<ROW, PAIRS>::kBlocks)
     warp_backward(const BackwardParameters p) {
   using Transform = WarpTransform<ROW, PAIRS>;
-  constexpr int R = Transform::R, kRows = Transform::kRows;
-  constexpr int kSlots = R == 1 ? 2 : 1;  // the 64-point step takes tiles two by two
+  constexpr int R = Transform::R, kRows = Transform::kRows, kSlots = WarpBackward<ROW, PAIRS>::kSlots;
   const int lane = threadIdx.x & 31, warps = blockDim.x / 32;
   const bool pregated = p.pregate.data != nullptr, postgated = p.postgate.data != nullptr;
   const bool want_dx = p.du.data || p.dpregate.data, want_c = p.dpostgate.data != nullptr,
