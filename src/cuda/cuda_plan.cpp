@@ -97,7 +97,7 @@ Status check_problem(const Problem& p, Device device) {
 Variant choose_variant(const Problem& p) {
   if (p.mode == Mode::circular && p.fft_size >= kSmallestPairs && 2 * p.length > p.fft_size) {
     const Variant pairs{row_of_exactly(p.fft_size), true, p.dtype};
-    if (pairs.row < kSizeCount && blocks_per_multiprocessor(pairs, Pass::forward) > 0) return pairs;
+    if (pairs.row < kSizeCount && blocks_per_multiprocessor(pairs, Task::gated) > 0) return pairs;
   }
   return {row_of_at_least(p.length), false, p.dtype};
 }
@@ -124,10 +124,10 @@ class CudaPlan final : public BackendPlan {
         variant_(variant),
         size_(kSizes[variant.row]),
         fold_(make_fold(problem)),
-        forward_blocks_(blocks_per_multiprocessor(variant, Pass::forward)),
-        backward_blocks_(size_.points <= kLargestBackward ? blocks_per_multiprocessor(variant, Pass::backward) : 0),
-        forward_grid_(grid_of(Pass::forward)),
-        backward_grid_(grid_of(Pass::backward)) {}
+        backward_blocks_(size_.points <= kLargestBackward ? blocks_per_multiprocessor(variant, Task::backward) : 0),
+        plain_grid_(grid_of(Task::plain, blocks_per_multiprocessor(variant, Task::plain))),
+        gated_grid_(grid_of(Task::gated, blocks_per_multiprocessor(variant, Task::gated))),
+        backward_grid_(grid_of(Task::backward, backward_blocks_)) {}
 
   // The spectrum of a plan that got none ready, then the sums of a backward pass.
   std::size_t workspace_bytes(Pass pass) const override {
@@ -152,8 +152,9 @@ class CudaPlan final : public BackendPlan {
     const Spectrum spectrum = spectrum_in(given.filter ? given.filter->spectrum() : execution.workspace.data);
     if (!given.filter)
       if (Status s = fill(spectrum, given.k, given.k_rev, execution.stream); !s) return s;
+    const Task task = given.pregate.data || given.postgate.data ? Task::gated : Task::plain;
     ForwardJob job{.variant = variant_,
-                   .grid = forward_grid_.grid,
+                   .grid = (task == Task::gated ? gated_grid_ : plain_grid_).grid,
                    .batch = p.batch,
                    .channels = p.channels,
                    .length = p.length,
@@ -162,10 +163,11 @@ class CudaPlan final : public BackendPlan {
                    .postgate = given.postgate,
                    .skip = static_cast<const float*>(given.skip),
                    .spectrum = spectrum,
+                   .follows_spectrum = !given.filter,
                    .y = given.y};
     for (ConstRows* rows : {&job.u, &job.pregate, &job.postgate}) resolve(*rows, p);
     resolve(job.y, p);
-    return status_of(launch_forward(job, execution.stream), Pass::forward);
+    return status_of(launch_forward(job, execution.stream), task);
   }
 
   Status backward(const BackwardArguments& given, const Execution& execution) const override {
@@ -191,13 +193,14 @@ class CudaPlan final : public BackendPlan {
                       .postgate = given.postgate,
                       .skip = static_cast<const float*>(given.skip),
                       .spectrum = spectrum,
+                      .follows_spectrum = !given.filter,
                       .du = given.du,
                       .dpregate = given.dpregate,
                       .dpostgate = given.dpostgate,
                       .sums = filter_wanted ? sums : nullptr};
       for (ConstRows* rows : {&job.dy, &job.u, &job.pregate, &job.postgate}) resolve(*rows, p);
       for (Rows* rows : {&job.du, &job.dpregate, &job.dpostgate}) resolve(*rows, p);
-      if (Status s = status_of(launch_backward(job, execution.stream), Pass::backward); !s) return s;
+      if (Status s = status_of(launch_backward(job, execution.stream), Task::backward); !s) return s;
     }
     if (!filter_wanted) return {};
     FilterGradientJob job{.variant = variant_,
@@ -234,9 +237,10 @@ class CudaPlan final : public BackendPlan {
     text += "  algorithm: " + std::string(variant_.pairs ? "pairs of rows" : "right-angle") + " transform of " +
             points + " points\n  stages: " + str(size_.outer) + " x " + str(size_.radix) + " x 64, a row in " +
             str(size_.warps) + (size_.warps == 1 ? " warp\n" : " warps\n");
-    text += "  forward: " + pass_text(Pass::forward, forward_grid_);
+    text += "  forward, plain: " + task_text(Task::plain, plain_grid_);
+    text += "  forward, gated: " + task_text(Task::gated, gated_grid_);
     text +=
-        "  backward: " + (backward_blocks_ ? pass_text(Pass::backward, backward_grid_)
+        "  backward: " + (backward_blocks_ ? task_text(Task::backward, backward_grid_)
                                            : "none in this engine: more than " + str(kLargestBackward) + " points\n");
     text += "  workspace: " + str(workspace_bytes(Pass::forward)) + " bytes forward, " +
             str(workspace_bytes(Pass::backward)) + " backward; a prepared filter: " + str(spectrum_bytes()) + "\n";
@@ -260,18 +264,18 @@ class CudaPlan final : public BackendPlan {
     return {bytes, reinterpret_cast<float*>(bytes + values_bytes())};
   }
 
-  GridChoice grid_of(Pass pass) const {
-    const bool back = pass == Pass::backward;
+  GridChoice grid_of(Task task, int blocks_per_multiprocessor) const {
+    const bool back = task == Task::backward;
     const Problem& p = problem();
     GridProblem g;
     g.batch = p.batch, g.channels = p.channels;
-    const BlockWork work = block_work(variant_, pass);
+    const BlockWork work = block_work(variant_, task);
     g.group = std::max(1, work.rows), g.workers = std::max(1, work.workers);
-    g.row_bytes = (back ? 3 : 2) * static_cast<std::int64_t>(size_of(p.dtype)) * p.length;
+    const int tensors = back ? 3 : task == Task::gated ? 4 : 2;  // at least
+    g.row_bytes = tensors * static_cast<std::int64_t>(size_of(p.dtype)) * p.length;
     g.sum_bytes = back ? static_cast<std::int64_t>(sum_bytes()) : 0;
     g.split_bytes = 4LL * size_.points + g.sum_bytes;
-    const std::int64_t blocks =
-        static_cast<std::int64_t>(facts_.multiprocessors) * (back ? backward_blocks_ : forward_blocks_);
+    const std::int64_t blocks = static_cast<std::int64_t>(facts_.multiprocessors) * blocks_per_multiprocessor;
     g.slots = std::max<std::int64_t>(1, blocks) * g.workers;
     g.most_splits = back && p.channels ? 1 + kSumsBytes / (g.sum_bytes * p.channels) : p.batch;
     return choose_grid(g);
@@ -291,14 +295,14 @@ class CudaPlan final : public BackendPlan {
     return error ? failed("the CUDA kernel of the filter's spectrum", error) : Status();
   }
 
-  Status status_of(int error, Pass pass) const {
-    return error ? failed(std::string("CUDA kernel ") + kernel_name(variant_, pass), error) : Status();
+  Status status_of(int error, Task task) const {
+    return error ? failed(std::string("CUDA kernel ") + kernel_name(variant_, task), error) : Status();
   }
 
-  std::string pass_text(Pass pass, const GridChoice& choice) const {
+  std::string task_text(Task task, const GridChoice& choice) const {
     char waves[32];
     std::snprintf(waves, sizeof waves, "%.2f", choice.waves);
-    return std::string(kernel_name(variant_, pass)) + ", " + std::to_string(problem().channels) + " channels x " +
+    return std::string(kernel_name(variant_, task)) + ", " + std::to_string(problem().channels) + " channels x " +
            std::to_string(choice.grid.splits) + " splits of up to " + std::to_string(choice.rows_per_split) +
            " rows on " + std::to_string(choice.grid.blocks) + " blocks (" + waves + " waves)\n";
   }
@@ -307,8 +311,8 @@ class CudaPlan final : public BackendPlan {
   Variant variant_;
   Size size_;
   Fold fold_;
-  int forward_blocks_, backward_blocks_;
-  GridChoice forward_grid_, backward_grid_;
+  int backward_blocks_;
+  GridChoice plain_grid_, gated_grid_, backward_grid_;
 };
 
 }  // namespace
@@ -320,7 +324,7 @@ Result<Plan> make_plan(const Problem& problem, Device device, PlanOptions) {
   const DeviceScope scope(device.index);
   if (scope.error()) return failed("switching to the device", scope.error());
   const Variant variant = choose_variant(problem);
-  if (blocks_per_multiprocessor(variant, Pass::forward) == 0)
+  if (blocks_per_multiprocessor(variant, Task::gated) == 0)
     return unsupported(device, "its engine has no kernel of " + std::to_string(kSizes[variant.row].points) +
                                    " points for " + architecture(facts));
   return Plan(std::make_shared<CudaPlan>(problem, device, facts, variant));

@@ -1,22 +1,46 @@
 // The kernels of one row of the table: compiled in instantiate.cu, once a row; launched in launch.cu.
 #pragma once
 
+#include <atomic>
+#include <cstdint>
+
 #include "cuda/sizes.h"
 
 namespace ffc::cuda {
+
+/// A set of devices, for what must be asked for on every device once. Indices from 64 on are never in it.
+class DeviceSet {
+ public:
+  DeviceSet() = default;
+  DeviceSet(const DeviceSet& other) : bits_(other.bits_.load()) {}
+  DeviceSet& operator=(const DeviceSet& other) {
+    bits_ = other.bits_.load();
+    return *this;
+  }
+  bool has(int device) const { return device < 64 && bits_.load(std::memory_order_acquire) >> device & 1; }
+  void add(int device) {
+    if (device < 64) bits_.fetch_or(std::uint64_t{1} << device, std::memory_order_release);
+  }
+
+ private:
+  std::atomic<std::uint64_t> bits_{0};
+};
 
 struct Kernel {
   const void* function = nullptr;
   const char* name = "";
   int threads = 0;
   int shared_bytes = 0;
-  int rows = 1;     // that a worker takes at once
-  int workers = 1;  // of a block, each with items of its own
+  int rows = 1;                  // that a worker takes at once
+  int workers = 1;               // of a block, each with items of its own
+  mutable DeviceSet ready{};     // where it may be launched
+  mutable DeviceSet overlaps{};  // of those, where its code waits for the kernel before by itself (sm_90)
 };
 
 struct RowKernels {
-  Kernel forward[2][2][2];   // [right-angle, pairs][fp16, bf16][rows aligned to 16 bytes, any]
-  Kernel backward[2][2][2];  // function null where the pass does not fit one multiprocessor
+  Kernel forward[2][2][2][2];  // [right-angle, pairs][plain, gated][fp16, bf16][rows aligned to 16 bytes, any]
+  Kernel backward[2][2][2];    // [right-angle, pairs][fp16, bf16][aligned, any]; function null where the pass does not
+                               // fit one multiprocessor
   Kernel spectrum;
   Kernel gradient;  // null likewise
 };

@@ -10,19 +10,19 @@
 namespace ffc::cuda {
 namespace {
 
-template <int ROW, bool PAIRS, class Type, class Access>
+template <int ROW, bool PAIRS, bool GATED, class Type, class Access>
 Kernel forward_kernel() {
   if constexpr (kSizes[ROW].outer == 1) {
     using K = WarpForward<ROW, PAIRS>;
-    return {reinterpret_cast<const void*>(&warp_forward<ROW, PAIRS, Type, Access>),
+    return {reinterpret_cast<const void*>(&warp_forward<ROW, PAIRS, GATED, Type, Access>),
             "warp_forward",
             K::kThreads,
             K::kSharedBytes,
             WarpTransform<ROW, PAIRS>::kRows * WarpTransform<ROW, PAIRS>::kSlots,
             K::kThreads / 32};
   } else {
-    using K = StagedForward<ROW, PAIRS, Type, Access>;
-    return {reinterpret_cast<const void*>(&staged_forward<ROW, PAIRS, Type, Access>),
+    using K = StagedForward<ROW, PAIRS, GATED, Type, Access>;
+    return {reinterpret_cast<const void*>(&staged_forward<ROW, PAIRS, GATED, Type, Access>),
             "staged_forward",
             K::kThreads,
             K::kSharedBytes,
@@ -60,8 +60,11 @@ Kernel backward_kernel() {
 template <int ROW, bool PAIRS, class Type>
 void add_rows(RowKernels& kernels) {
   constexpr int kType = Type::kIsHalf ? 0 : 1;
-  kernels.forward[PAIRS][kType][0] = forward_kernel<ROW, PAIRS, Type, Aligned>();
-  kernels.forward[PAIRS][kType][1] = forward_kernel<ROW, PAIRS, Type, Any>();
+  kernels.forward[PAIRS][false][kType][0] = forward_kernel<ROW, PAIRS, false, Type, Aligned>();
+  kernels.forward[PAIRS][true][kType][0] = forward_kernel<ROW, PAIRS, true, Type, Aligned>();
+  // Rows at any address: one kernel, plain or gated.
+  kernels.forward[PAIRS][false][kType][1] = kernels.forward[PAIRS][true][kType][1] =
+      forward_kernel<ROW, PAIRS, true, Type, Any>();
   kernels.backward[PAIRS][kType][0] = backward_kernel<ROW, PAIRS, Type, Aligned>();
   kernels.backward[PAIRS][kType][1] = backward_kernel<ROW, PAIRS, Type, Any>();
 }

@@ -21,26 +21,50 @@ const RowKernels& kernels_of(int row, std::integer_sequence<int, ROWS...>) {
 }
 const RowKernels& kernels_of(int row) { return kernels_of(row, std::make_integer_sequence<int, kSizeCount>()); }
 
-const Kernel& kernel_of(const Variant& v, Pass pass, bool aligned) {
-  const RowKernels& row = kernels_of(v.row);
-  return (pass == Pass::forward ? row.forward : row.backward)[v.pairs][v.dtype == DType::bf16][!aligned];
+const Kernel& forward_of(const Variant& v, bool gated, bool aligned) {
+  return kernels_of(v.row).forward[v.pairs][gated][v.dtype == DType::bf16][!aligned];
+}
+const Kernel& backward_of(const Variant& v, bool aligned) {
+  return kernels_of(v.row).backward[v.pairs][v.dtype == DType::bf16][!aligned];
+}
+// What a plan goes by. Rows at any address take the same work.
+const Kernel& planned(const Variant& v, Task task) {
+  return task == Task::backward ? backward_of(v, true) : forward_of(v, task == Task::gated, true);
 }
 
-// More than 48 KiB of shared memory must be asked for, on every device once.
-cudaError_t allow_shared(const Kernel& kernel) {
-  if (kernel.shared_bytes <= 48 * 1024) return cudaSuccess;
-  const cudaError_t e =
-      cudaFuncSetAttribute(kernel.function, cudaFuncAttributeMaxDynamicSharedMemorySize, kernel.shared_bytes);
-  if (e != cudaSuccess) cudaGetLastError();
-  return e;
+// On every device once: more than 48 KiB of shared memory must be asked for, and which code runs there is looked up.
+cudaError_t prepare(const Kernel& kernel, int device) {
+  if (kernel.ready.has(device)) return cudaSuccess;
+  cudaFuncAttributes facts{};
+  cudaError_t e = cudaFuncGetAttributes(&facts, kernel.function);
+  if (e == cudaSuccess && kernel.shared_bytes > 48 * 1024)
+    e = cudaFuncSetAttribute(kernel.function, cudaFuncAttributeMaxDynamicSharedMemorySize, kernel.shared_bytes);
+  if (e != cudaSuccess) return e;
+  if (facts.ptxVersion >= 90) kernel.overlaps.add(device);
+  kernel.ready.add(device);
+  return cudaSuccess;
 }
 
-int launch(const Kernel& kernel, int blocks, const void* parameters, void* stream) {
-  if (kernel.function == nullptr) return cudaErrorInvalidDeviceFunction;
-  if (const cudaError_t e = allow_shared(kernel)) return e;
+/// `follows`: the kernel before it on the stream is ours and of the same call. It may then start before that one has
+/// ended, and waits in its code for what it reads.
+cudaError_t launch_on(const Kernel& kernel, int blocks, const void* parameters, bool follows, void* stream) {
+  int device = 0;
+  if (const cudaError_t e = cudaGetDevice(&device)) return e;
+  if (const cudaError_t e = prepare(kernel, device)) return e;
+  cudaLaunchAttribute overlap{};
+  overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  overlap.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t launch{};
+  launch.gridDim = dim3(blocks), launch.blockDim = dim3(kernel.threads);
+  launch.dynamicSmemBytes = kernel.shared_bytes, launch.stream = static_cast<cudaStream_t>(stream);
+  launch.attrs = &overlap, launch.numAttrs = follows && kernel.overlaps.has(device);
   void* arguments[] = {const_cast<void*>(parameters)};
-  const cudaError_t e = cudaLaunchKernel(kernel.function, dim3(blocks), dim3(kernel.threads), arguments,
-                                         kernel.shared_bytes, static_cast<cudaStream_t>(stream));
+  return cudaLaunchKernelExC(&launch, kernel.function, arguments);
+}
+
+int launch(const Kernel& kernel, int blocks, const void* parameters, bool follows, void* stream) {
+  if (kernel.function == nullptr) return cudaErrorInvalidDeviceFunction;
+  const cudaError_t e = launch_on(kernel, blocks, parameters, follows, stream);
   if (e != cudaSuccess) cudaGetLastError();  // reported here; the next call starts clean
   return e;
 }
@@ -81,7 +105,7 @@ int launch_spectrum(const SpectrumJob& job, void* stream) {
   const SpectrumParameters p{view(job.k, job.filter_dtype),          view(job.k_rev, job.filter_dtype),
                              view(job.fold, job.variant.pairs),      job.variant.pairs,
                              static_cast<u32*>(job.spectrum.values), job.spectrum.factors};
-  return launch(kernels_of(job.variant.row).spectrum, static_cast<int>(job.channels), &p, stream);
+  return launch(kernels_of(job.variant.row).spectrum, static_cast<int>(job.channels), &p, false, stream);
 }
 
 int launch_forward(const ForwardJob& job, void* stream) {
@@ -95,7 +119,8 @@ int launch_forward(const ForwardJob& job, void* stream) {
                             {static_cast<int>(job.batch), static_cast<int>(job.channels), job.grid.splits},
                             static_cast<int>(job.length)};
   const bool all = aligned(job, job.u, job.pregate, job.postgate, job.y);
-  return launch(kernel_of(job.variant, Pass::forward, all), job.grid.blocks, &p, stream);
+  return launch(forward_of(job.variant, job.pregate.data || job.postgate.data, all), job.grid.blocks, &p,
+                job.follows_spectrum, stream);
 }
 
 int launch_backward(const BackwardJob& job, void* stream) {
@@ -113,7 +138,7 @@ int launch_backward(const BackwardJob& job, void* stream) {
                              {static_cast<int>(job.batch), static_cast<int>(job.channels), job.grid.splits},
                              static_cast<int>(job.length)};
   const bool all = aligned(job, job.dy, job.u, job.pregate, job.postgate, job.du, job.dpregate, job.dpostgate);
-  return launch(kernel_of(job.variant, Pass::backward, all), job.grid.blocks, &p, stream);
+  return launch(backward_of(job.variant, all), job.grid.blocks, &p, job.follows_spectrum, stream);
 }
 
 int launch_filter_gradient(const FilterGradientJob& job, void* stream) {
@@ -127,7 +152,7 @@ int launch_filter_gradient(const FilterGradientJob& job, void* stream) {
                              job.filter_reverse,
                              job.variant.pairs,
                              job.dskip};
-  return launch(kernels_of(job.variant.row).gradient, static_cast<int>(job.channels), &p, stream);
+  return launch(kernels_of(job.variant.row).gradient, static_cast<int>(job.channels), &p, job.splits > 0, stream);
 }
 
 // "cudaErrorName: what it means", for the current call of this thread.
@@ -138,22 +163,24 @@ const char* error_text(int error) {
   return text.c_str();
 }
 
-int blocks_per_multiprocessor(const Variant& variant, Pass pass) {
-  const Kernel& kernel = kernel_of(variant, pass, true);
-  if (kernel.function == nullptr || allow_shared(kernel) != cudaSuccess) return 0;
-  int blocks = 0;
-  const cudaError_t e =
-      cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel.function, kernel.threads, kernel.shared_bytes);
+int blocks_per_multiprocessor(const Variant& variant, Task task) {
+  const Kernel& kernel = planned(variant, task);
+  int blocks = 0, device = 0;
+  if (kernel.function == nullptr) return 0;
+  cudaError_t e = cudaGetDevice(&device);
+  if (e == cudaSuccess) e = prepare(kernel, device);
+  if (e == cudaSuccess)
+    e = cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel.function, kernel.threads, kernel.shared_bytes);
   cudaGetLastError();
   return e == cudaSuccess ? blocks : 0;
 }
 
-BlockWork block_work(const Variant& variant, Pass pass) {
-  const Kernel& kernel = kernel_of(variant, pass, true);
+BlockWork block_work(const Variant& variant, Task task) {
+  const Kernel& kernel = planned(variant, task);
   return {kernel.workers, kernel.rows};
 }
 
-const char* kernel_name(const Variant& variant, Pass pass) { return kernel_of(variant, pass, true).name; }
+const char* kernel_name(const Variant& variant, Task task) { return planned(variant, task).name; }
 
 DeviceFacts query_device(int index) {
   DeviceFacts facts;

@@ -23,6 +23,9 @@ struct Variant {
   DType dtype = DType::f16;
 };
 
+/// A variant's kernels: forward without gates, forward with one or two, backward.
+enum class Task { plain, gated, backward };
+
 /// How the work of a batch is spread: `splits` blocks share the rows of one channel, `blocks` run at a time.
 struct Grid {
   int splits = 1;
@@ -53,6 +56,7 @@ struct ForwardJob {
   ConstRows u{}, pregate{}, postgate{};
   const float* skip = nullptr;  ///< [channels]
   Spectrum spectrum{};
+  bool follows_spectrum = false;  ///< launch_spectrum was the last launch on the stream
   Rows y{};
 };
 
@@ -64,11 +68,13 @@ struct BackwardJob {
   ConstRows dy{}, u{}, pregate{}, postgate{};
   const float* skip = nullptr;
   Spectrum spectrum{};
+  bool follows_spectrum = false;  ///< likewise
   Rows du{}, dpregate{}, dpostgate{};
   float* sums = nullptr;  ///< null: no gradient of filter or skip is wanted
 };
 
 /// dk, dk_rev, dskip from the sums: C = inverse(sum over splits), then the fold's adjoint. Null outputs are left out.
+/// With splits, launch_backward was the last launch on the stream; without, nothing has been summed.
 struct FilterGradientJob {
   Variant variant{};
   Fold fold{};
@@ -89,16 +95,16 @@ int launch_filter_gradient(const FilterGradientJob& job, void* stream);
 const char* error_text(int error);
 
 /// Blocks of a variant's kernel that one multiprocessor holds; 0 if the device code has no such kernel.
-int blocks_per_multiprocessor(const Variant& variant, Pass pass);
+int blocks_per_multiprocessor(const Variant& variant, Task task);
 /// How a block of a variant's kernel takes work: its `workers` take items (a channel and a split) each for itself, and
 /// of an item's rows so many at a time; a split of fewer leaves a worker partly idle.
 struct BlockWork {
   int workers = 1;
   int rows = 1;
 };
-BlockWork block_work(const Variant& variant, Pass pass);
+BlockWork block_work(const Variant& variant, Task task);
 /// The name under which the kernel of a variant is known to profilers, for logs and tests.
-const char* kernel_name(const Variant& variant, Pass pass);
+const char* kernel_name(const Variant& variant, Task task);
 
 /// A device, as a plan sees it.
 struct DeviceFacts {

@@ -52,20 +52,20 @@ const char* error_text(int error) {
                       : "cudaErrorInvalidValue: invalid argument";
 }
 
-int blocks_per_multiprocessor(const Variant& variant, Pass) {
+int blocks_per_multiprocessor(const Variant& variant, Task) {
   const fake::Machine& m = fake::machine();
   if (variant.pairs && !m.has_pairs) return 0;
   return static_cast<int>(fake::points(variant)) <= m.largest ? m.blocks : 0;
 }
 
-BlockWork block_work(const Variant& variant, Pass) {
+BlockWork block_work(const Variant& variant, Task) {
   // As the kernels do it: every warp for itself up to 512 points, a block together above.
   return {fake::points(variant) <= 512 ? 8 : 1, variant.pairs ? 2 : 1};
 }
 
-const char* kernel_name(const Variant& variant, Pass pass) {
+const char* kernel_name(const Variant& variant, Task task) {
   static std::string name;
-  name = std::string(pass == Pass::forward ? "fake_forward_" : "fake_backward_") +
+  name = std::string(task == Task::backward ? "fake_backward_" : "fake_forward_") +
          std::to_string(fake::points(variant)) + (variant.pairs ? "_pairs" : "");
   return name.c_str();
 }

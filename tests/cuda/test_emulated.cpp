@@ -99,6 +99,8 @@ struct Problem {
     const SpectrumParameters p{{taps.data(), c.taps, 2}, {}, fold(), PAIRS, spectrum.data(), &factor};
     emulated::launch(1, F::kThreads, [&] { filter_spectrum<ROW>(p); });
   }
+  void run_forward() { c.pregate || c.postgate ? run_forward<true>() : run_forward<false>(); }
+  template <bool GATED>
   void run_forward() {
     const ForwardParameters p{u.view(),
                               c.pregate ? pregate.view() : RowsView{},
@@ -110,10 +112,10 @@ struct Problem {
                               work(),
                               c.length};
     if constexpr (kSizes[ROW].outer == 1)
-      emulated::launch(1, WarpForward<ROW, PAIRS>::kThreads, [&] { warp_forward<ROW, PAIRS, Type, Access>(p); });
+      emulated::launch(1, WarpForward<ROW, PAIRS>::kThreads, [&] { warp_forward<ROW, PAIRS, GATED, Type, Access>(p); });
     else
-      emulated::launch(1, StagedForward<ROW, PAIRS, Type, Access>::kThreads,
-                       [&] { staged_forward<ROW, PAIRS, Type, Access>(p); });
+      emulated::launch(1, StagedForward<ROW, PAIRS, GATED, Type, Access>::kThreads,
+                       [&] { staged_forward<ROW, PAIRS, GATED, Type, Access>(p); });
   }
   void run_backward() {
     const BackwardParameters p{dy.view(),

@@ -15,9 +15,8 @@
 
 namespace ffc::cuda {
 
-template <int ROW, bool PAIRS>
+template <class At, bool PAIRS>
 struct ColumnOuter {
-  using At = Layout<ROW>;
   static constexpr int U = At::kUnitsPerWarp;
   static constexpr bool kTurned = false;
   static constexpr bool kFolded = At::O == 64 && At::R > 1;
@@ -51,9 +50,8 @@ struct ColumnOuter {
   }
 };
 
-template <int ROW, bool PAIRS>
+template <class At, bool PAIRS>
 struct ColumnInner {
-  using At = Layout<ROW>;
   static constexpr int R = At::R, kTiles = At::O * R;
   static constexpr int kTableBytes = kTiles * 2 * 32 * 16;
   static constexpr int kQuarters = PAIRS ? 0 : 1;

@@ -105,6 +105,7 @@ __global__ void __launch_bounds__(FilterTransform<ROW>::kThreads, FilterTransfor
   float2* points = reinterpret_cast<float2*>(shared);
   const int channel = blockIdx.x;
 
+  wait_for_kernel_before();  // the sums
   load_sums<F>(p, channel, points);
   for_butterflies<F, F::R3>([&](int row, int) {
     float2 x[F::R3];

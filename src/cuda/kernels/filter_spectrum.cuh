@@ -84,6 +84,7 @@ template <int ROW>
 __global__ void __launch_bounds__(FilterTransform<ROW>::kThreads, FilterTransform<ROW>::kBlocks)
     filter_spectrum(const SpectrumParameters p) {
   using F = FilterTransform<ROW>;
+  let_next_kernel_start();
   extern __shared__ __align__(16) unsigned char shared[];
   float2* points = reinterpret_cast<float2*>(shared);
   const StagedSpectrum<F> staged{reinterpret_cast<uint4*>(shared)};

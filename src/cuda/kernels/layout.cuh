@@ -16,9 +16,11 @@
 
 namespace ffc::cuda {
 
-template <int ROW>
+/// WARPS share a row of points.
+template <int ROW, int WARPS = kSizes[ROW].warps>
 struct Layout {
-  static constexpr int M = kSizes[ROW].points, O = kSizes[ROW].outer, R = kSizes[ROW].radix, W = kSizes[ROW].warps;
+  static constexpr Size kSize = kSizes[ROW];
+  static constexpr int M = kSizes[ROW].points, O = kSizes[ROW].outer, R = kSizes[ROW].radix, W = WARPS;
   static_assert(O == 8 || O == 64, "a row that one warp holds needs no exchange");
   static_assert(M == O * R * 64, "a size is outer * radix * 64");
 

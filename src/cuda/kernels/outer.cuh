@@ -15,9 +15,9 @@ namespace ffc::cuda {
 
 /// FOLDED: the factor that a unit alone decides, exp(-2 pi i 8 c (K - s) / M) or exp(-2 pi i 64 n3 (K - s) / M), is
 /// part of the constants of the stages beside it; the rest, by n5, is the same for all warps and lies in shared memory.
-template <int ROW, bool PAIRS, bool FOLDED = (Layout<ROW>::O == 64 && Layout<ROW>::kUnitsPerWarp > 1)>
+template <class At, bool PAIRS, bool FOLDED = (At::O == 64 && At::kUnitsPerWarp > 1)>
 struct OuterTables {
-  using At = Layout<ROW>;
+  using LayoutType = At;
   static constexpr int U = At::kUnitsPerWarp;
   static_assert(At::O == 64 || U == 1, "the constants of an outer 8 are those of one unit");
   static constexpr bool kTurned = true;
@@ -76,11 +76,11 @@ struct OuterTables {
   }
 };
 
-/// A unit forward. `x` gives, for tile n5, the register of samples (n1 = 2t, 2t + 1) of a row: x(n5, row).
-template <int ROW, bool PAIRS, class Tables, class Samples>
-__device__ __forceinline__ void outer_forward(const Tables& a, const Dft8& dft8, int i, int unit, int lane, Samples&& x,
-                                              unsigned char* exchange) {
-  using At = Layout<ROW>;
+/// A unit forward. `x` gives, for tile n5, the register of samples (n1 = 2t, 2t + 1) of a row: x(n5, row). `first` is
+/// that of the tables, times what the rows are scaled by.
+template <class At, bool PAIRS, class Tables, class Samples>
+__device__ __forceinline__ void outer_forward(const Tables& a, const Dft8& dft8, const Stacked& first, int i, int unit,
+                                              int lane, Samples&& x, unsigned char* exchange) {
   const Stacked second = Tables::kFolded ? stacked(a.second_forward[i], a.zero) : dft8.forward;
   u32 re[2][4], im[2][4];
 #pragma unroll
@@ -90,9 +90,9 @@ __device__ __forceinline__ void outer_forward(const Tables& a, const Dft8& dft8,
     for (int e = 0; e < 2; ++e) {
       const int n5 = 2 * q + e;
       if constexpr (PAIRS)
-        z[e] = sum_columns(a.first, Tile{x(n5, 0), x(n5, 1)});
+        z[e] = sum_columns(first, Tile{x(n5, 0), x(n5, 1)});
       else
-        z[e] = sum_columns_real(a.first, x(n5, 0));
+        z[e] = sum_columns_real(first, x(n5, 0));
       if constexpr (At::O == 64) z[e] = sum_columns(second, times(z[e], a.between_forward[i]));
       if constexpr (Tables::kTurned)
         if (!(Tables::kFolded && n5 == 0)) z[e] = times(z[e], a.forward.get(n5));
@@ -111,10 +111,10 @@ __device__ __forceinline__ void outer_forward(const Tables& a, const Dft8& dft8,
 __device__ __forceinline__ u32 word(const uint4& v, int i) { return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w; }
 
 /// A unit back to samples, in place: the real parts in the first plane, in pairs the imaginary parts in the second.
-template <int ROW, bool PAIRS, class Tables>
-__device__ __forceinline__ void outer_inverse(const Tables& a, const Dft8& dft8, int i, int unit, int lane,
-                                              unsigned char* exchange) {
-  using At = Layout<ROW>;
+/// `last` is that of the tables, times what the results are scaled by.
+template <class At, bool PAIRS, class Tables>
+__device__ __forceinline__ void outer_inverse(const Tables& a, const Dft8& dft8, const Stacked& last, int i, int unit,
+                                              int lane, unsigned char* exchange) {
   unsigned char* at = exchange + At::unit_words(unit, lane >> 2, lane & 3);
   uint4 in_re[2], in_im[2];
 #pragma unroll
@@ -136,10 +136,10 @@ __device__ __forceinline__ void outer_inverse(const Tables& a, const Dft8& dft8,
       if constexpr (At::O == 64) z[e] = times_conjugate(sum_columns(second, z[e]), a.between_inverse[i]);
     }
     u32 even, odd;
-    real_of_conjugate_sum(a.last, z[0], z[1], even, odd);
+    real_of_conjugate_sum(last, z[0], z[1], even, odd);
     re[0][q] = pack_low(even, odd), re[1][q] = pack_high(even, odd);
     if constexpr (PAIRS) {
-      imaginary_of_conjugate_sum(a.last, z[0], z[1], even, odd);
+      imaginary_of_conjugate_sum(last, z[0], z[1], even, odd);
       im[0][q] = pack_low(even, odd), im[1][q] = pack_high(even, odd);
     }
   }

@@ -217,7 +217,8 @@ struct RowScales {
 };
 
 /// How a row's results come out: y = v 2^exponent factor, times postgate, v the halves that the transform has left.
-template <class Type>
+/// BY_STAGE: without postgate, halves may get their scale from the constants of the last stage.
+template <class Type, bool BY_STAGE = false>
 struct Finish {
   float scale, factor;
   u32 twice;
@@ -231,8 +232,12 @@ struct Finish {
     twice = pack(once, once);
   }
 
+  /// What the last stage is to be scaled by.
+  __device__ __forceinline__ u32 by_stage() const { return exact ? twice : 0x3c003c00u; }
+
   template <int WORDS>
   __device__ __forceinline__ void apply(u32 (&v)[WORDS], const u32 (&postgate)[WORDS]) const {
+    if (BY_STAGE && exact) return;
     if (exact) {
       u32 largest = 0, y[WORDS];
 #pragma unroll

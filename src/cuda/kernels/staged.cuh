@@ -8,14 +8,14 @@
 namespace ffc::cuda {
 
 /// A team's samples of a row (of two rows in pairs), in shared memory.
-template <int ROW, bool PAIRS, class Type, class Access>
+template <class At, bool PAIRS, class Type, class Access>
 struct Samples {
-  using At = Layout<ROW>;
   static constexpr int kRows = PAIRS ? 2 : 1;
   static constexpr int kBytes = kRows * At::kPlane;
   static constexpr int kTogether = 2;  // chunks of a lane that share a scale with those of its warp
   static constexpr int kGroups = At::kChunks / 32 / kTogether;
   static constexpr int kScaleBytes = kRows * kGroups * static_cast<int>(sizeof(Scale));
+  static constexpr int kLargestByStage = 8;  // 2^-8 of a stage's entries, up to 1/4, is far from subnormal
   static_assert(At::kChunksPerThread % kTogether == 0, "groups are whole");
 
   unsigned char* place;  // kBytes
@@ -35,12 +35,11 @@ struct Samples {
     }
   }
 
-  /// Halves and scales of x = u gate of rows b, b + 1. STAGED: samples, or samples and gates, have been fetched; the
-  /// rest is read from device memory.
+  /// Halves and scales of x = u gate (`gated`) or u of rows b, b + 1. STAGED: samples, or samples and gates, have been
+  /// fetched; the rest is read from device memory.
   template <int STAGED>
-  __device__ __forceinline__ void prepare(const RowsView& u, const RowsView& gate, const unsigned char* staged_gate,
-                                          int b, int h, int thread) const {
-    const bool gated = gate.data != nullptr;
+  __device__ __forceinline__ void prepare(const RowsView& u, const RowsView& gate, bool gated,
+                                          const unsigned char* staged_gate, int b, int h, int thread) const {
 #pragma unroll
     for (int r = 0; r < kRows; ++r)
 #pragma unroll
@@ -107,34 +106,41 @@ struct Samples {
   __device__ __forceinline__ void outer(const Tables& tables, const Dft8& dft8, const RowScales<kRows>& scale, bool raw,
                                         int warp, int lane, unsigned char* exchange) const {
     const int g = lane >> 2, t = lane & 3;
-    u32 down[kRows];
+    // Rows are brought to their scale by the constants of the first stage, as far as these stay normal numbers; the
+    // samples themselves only where they are larger, or their groups have scales of their own.
+    int by_stage[kRows];
+    bool by_samples = !raw;
 #pragma unroll
-    for (int r = 0; r < kRows; ++r)  // of raw halves it is normal, but 0 for a row that is not finite
-      down[r] = static_cast<u32>(max(15 - scale.exponent[r], 0) << 10) * 0x10001u;
+    for (int r = 0; r < kRows; ++r) {
+      by_stage[r] = raw ? min(scale.exponent[r], kLargestByStage) : 0;
+      by_samples |= scale.exponent[r] != by_stage[r];
+    }
+    const Stacked first = scaled(tables.first, half_power_of_two(-by_stage[0]) * 0x10001u,
+                                 half_power_of_two(-by_stage[kRows - 1]) * 0x10001u);
 #pragma unroll
     for (int i = 0; i < At::kUnitsPerWarp; ++i) {
       const int unit = warp * At::kUnitsPerWarp + i;
       uint4 v[kRows][2];
 #pragma unroll
-      for (int r = 0; r < kRows; ++r) {
-        u32 f[2];
+      for (int r = 0; r < kRows; ++r)
 #pragma unroll
         for (int j = 0; j < 2; ++j) {
           const int s = At::unit_chunk(unit, g, t, j);
-          v[r][j] = *reinterpret_cast<const uint4*>(place + r * At::kPlane + At::sample(s));
-          if (!raw) {
+          uint4& chunk = v[r][j];
+          chunk = *reinterpret_cast<const uint4*>(place + r * At::kPlane + At::sample(s));
+          if (by_samples) {
             const int group = s / (At::kThreads * kTogether) * At::W + s / 32 % At::W;
-            f[j] = half_power_of_two(scales[r * kGroups + group].stored - scale.exponent[r]);
+            const int exponent = scales[r * kGroups + group].stored - scale.exponent[r] + by_stage[r];
+            const u32 down = half_power_of_two(exponent) * 0x10001u;
+            chunk = make_uint4(mul(chunk.x, down), mul(chunk.y, down), mul(chunk.z, down), mul(chunk.w, down));
           }
         }
-        if (!raw) down[r] = f[0] | f[1] << 16;
-      }
       if constexpr (At::O == 8) __syncwarp();  // the samples may lie where this warp's columns go
-      outer_forward<ROW, PAIRS>(
-          tables, dft8, i, unit, lane,
+      outer_forward<At, PAIRS>(
+          tables, dft8, first, i, unit, lane,
           [&](int n5, int r) {
             const u32 a = word(v[r][0], n5 / 2), b = word(v[r][1], n5 / 2);
-            return mul(n5 & 1 ? pack_high(a, b) : pack_low(a, b), down[r]);
+            return n5 & 1 ? pack_high(a, b) : pack_low(a, b);
           },
           exchange);
     }
@@ -142,10 +148,9 @@ struct Samples {
 };
 
 /// Column pairs pair, pair + 1, .. of the exchange, as tiles n3: rows n5, columns n4.
-template <int ROW, int COUNT>
+template <class At, int COUNT>
 __device__ __forceinline__ void load_columns(const unsigned char* exchange, int pair, int lane,
-                                             Tile (&x)[COUNT][Layout<ROW>::R]) {
-  using At = Layout<ROW>;
+                                             Tile (&x)[COUNT][At::R]) {
   const int matrix = lane >> 3;  // re, im of the first column; re, im of the second
 #pragma unroll
   for (int i = 0; i < COUNT; i += 2) {
@@ -161,10 +166,9 @@ __device__ __forceinline__ void load_columns(const unsigned char* exchange, int 
 }
 
 /// Tiles n3, rows n4, columns n5, back to where they came from, two columns to a word.
-template <int ROW, int COUNT>
+template <class At, int COUNT>
 __device__ __forceinline__ void store_columns(unsigned char* exchange, int pair, int lane,
-                                              const Tile (&x)[COUNT][Layout<ROW>::R]) {
-  using At = Layout<ROW>;
+                                              const Tile (&x)[COUNT][At::R]) {
   __syncwarp();
 #pragma unroll
   for (int i = 0; i < COUNT; i += 2) {
@@ -191,7 +195,7 @@ __device__ __forceinline__ void load_spectrum(const u32* spectrum, int pair, int
   for (int i = 0; i < COUNT; i += 2)
 #pragma unroll
     for (int k3 = 0; k3 < R; ++k3)
-      split_columns(__ldg(reinterpret_cast<const uint4*>(spectrum) + ((pair + i / 2) * R + k3) * 32 + lane), h[i][k3],
+      split_columns(reinterpret_cast<const uint4*>(spectrum)[((pair + i / 2) * R + k3) * 32 + lane], h[i][k3],
                     h[i + 1][k3]);
 }
 

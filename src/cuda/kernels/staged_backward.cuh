@@ -11,6 +11,8 @@
 // gradient: it may ask for the next row's as soon as it has used them.
 #pragma once
 
+#include <type_traits>
+
 #include "cuda/kernels/staged.cuh"
 #include "cuda/tile/inner.cuh"
 
@@ -23,7 +25,7 @@ enum BackwardTensor { kTensorU, kTensorDy, kTensorPregate, kTensorPostgate, kTen
 /// read back when its turn comes.
 template <class Outer>
 struct StoredOuter {
-  using At = typename Outer::At;
+  using At = typename Outer::LayoutType;
   static constexpr bool kSecond = At::O == 64;
   static constexpr int kStageBytes = 32 * sizeof(Phases), kSecondBytes = kSecond ? 32 * sizeof(uint4) : 0;
   static constexpr int kWarpBytes = 2 * (kStageBytes + kSecondBytes), kBytes = At::W * kWarpBytes;
@@ -134,16 +136,17 @@ struct RowOutcome {
 template <int ROW, bool PAIRS, class Type, class Access>
 struct StagedBackward {
   using At = Layout<ROW>;
-  using Row = Samples<ROW, PAIRS, Type, Access>;
+  using Row = Samples<At, PAIRS, Type, Access>;
   static constexpr int kRows = Row::kRows, R = At::R;
 
   static constexpr int kTeams = At::W >= 8 ? 1 : 8 / At::W;
   static constexpr int kThreads = kTeams * At::kThreads;
   static constexpr int kBlocks = At::W > 8 ? 1 : 2;
   using InnerTables = Inner<R, true>;
-  using Outer = OuterTables<ROW, PAIRS, true>;
+  using Outer = OuterTables<At, PAIRS, true>;
   static constexpr bool kStored = At::kUnitsPerWarp == 1;
-  using Stored = StoredOuter<OuterTables<kStored ? ROW : 4, PAIRS, true>>;  // where not stored, unused
+  using Stored =
+      StoredOuter<OuterTables<std::conditional_t<kStored, At, Layout<4>>, PAIRS, true>>;  // where not stored, unused
   static constexpr int kStoredBytes = kStored ? Stored::kBytes : 0;
   static constexpr bool kSharedSpectrum = At::O == 8;
   static constexpr int kSpectrumBytes = kSharedSpectrum ? 4 * At::M : 0;
@@ -176,6 +179,7 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
   using Kernel = StagedBackward<ROW, PAIRS, Type, Access>;
   using At = typename Kernel::At;
   using Row = typename Kernel::Row;
+  let_next_kernel_start();
   constexpr int kRows = Kernel::kRows, R = Kernel::R, kGroup = Row::kTogether;
 
   extern __shared__ __align__(16) unsigned char shared[];
@@ -240,6 +244,7 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
   float4 sums[kHeldColumns][R];
   auto tile_of = [&](int column, int k3) { return ((warp * At::kColumnsPerWarp * 2 + column) * R + k3) * 32 + lane; };
 
+  wait_for_kernel_before();  // the spectrum
   const long long items = static_cast<long long>(p.work.channels) * p.work.splits;
   for (long long item = blockIdx.x; item < items; item += gridDim.x) {
     const int h = static_cast<int>(item / p.work.splits);
@@ -365,9 +370,9 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
         for (int i = 0; i < Kernel::kColumns; i += 2) {
           const int pair = warp * At::kColumnsPerWarp + i / 2;
           Tile x[2][R], g[2][R], H[2][R];
-          load_columns<ROW>(exchange_x, pair, lane, x);
+          load_columns<At>(exchange_x, pair, lane, x);
           inner.forward(x);
-          load_columns<ROW>(exchange_g, pair, lane, g);
+          load_columns<At>(exchange_g, pair, lane, g);
           inner.forward(g);
           if constexpr (Kernel::kSharedSpectrum) {
 #pragma unroll
@@ -397,11 +402,11 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
             }
           if (want_c) {
             inner.inverse(x);
-            store_columns<ROW>(exchange_x, pair, lane, x);
+            store_columns<At>(exchange_x, pair, lane, x);
           }
           if (want_dx) {
             inner.inverse(g);
-            store_columns<ROW>(exchange_g, pair, lane, g);
+            store_columns<At>(exchange_g, pair, lane, g);
           }
         }
         sync();
@@ -410,8 +415,8 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
 #pragma unroll
         for (int i = 0; i < At::kUnitsPerWarp; ++i) {
           const int unit = warp * At::kUnitsPerWarp + i;
-          if (want_c) outer_inverse<ROW, PAIRS>(outer, inner.dft8, i, unit, lane, exchange_x);
-          if (want_dx) outer_inverse<ROW, PAIRS>(outer, inner.dft8, i, unit, lane, exchange_g);
+          if (want_c) outer_inverse<At, PAIRS>(outer, inner.dft8, outer.last, i, unit, lane, exchange_x);
+          if (want_dx) outer_inverse<At, PAIRS>(outer, inner.dft8, outer.last, i, unit, lane, exchange_g);
         }
         sync();
 

@@ -12,28 +12,43 @@
 
 namespace ffc::cuda {
 
-template <int ROW, bool PAIRS, class Type, class Access>
+/// Warps that share a row, and blocks that a multiprocessor holds.
+struct Share {
+  int warps, blocks;
+};
+/// Smaller blocks wait less for one another, as far as their registers and shared memory suffice.
+constexpr Share forward_share(const Size& size, bool pairs, bool gated) {
+  if (size.points == 1024 && pairs && !gated) return {size.warps, 3};
+  if (size.points == 8192 && !(pairs && gated)) return {8, gated ? 2 : 3};
+  if (size.points == 16384 && !pairs && !gated) return {8, 2};
+  return {size.warps, size.warps > 8 ? 1 : 2};
+}
+
+/// GATED: with a pregate, a postgate, or both.
+template <int ROW, bool PAIRS, bool GATED, class Type, class Access>
 struct StagedForward {
-  using At = Layout<ROW>;
-  using Row = Samples<ROW, PAIRS, Type, Access>;
+  static constexpr Share kShare = forward_share(kSizes[ROW], PAIRS, GATED);
+  using At = Layout<ROW, kShare.warps>;
+  using Row = Samples<At, PAIRS, Type, Access>;
   static constexpr int kRows = Row::kRows, R = At::R;
 
   static constexpr int kTeams = At::W >= 8 ? 1 : 8 / At::W;
   static constexpr int kThreads = kTeams * At::kThreads;
-  static constexpr int kBlocks = At::W > 8 ? 1 : 2;  // a multiprocessor
+  static constexpr int kBlocks = kShare.blocks;
   // Constants of every column, one copy for the teams of a block, where shared memory has room for them and it was
   // faster: not for one row of 4096 (0.58 ms instead of 0.46), nor of 8192 points.
   static constexpr bool kColumned = At::O == 8 || (At::M == 4096 && PAIRS);
-  using ColumnTables = ColumnInner<ROW, PAIRS>;
+  using ColumnTables = ColumnInner<At, PAIRS>;
   static constexpr int kColumnBytes = kColumned ? ColumnTables::kTableBytes : 0;
-  static constexpr int kTableBytes = kColumned ? 0 : Inner<R>::kTableBytes + OuterTables<ROW, PAIRS>::kTableBytes;
+  static constexpr int kTableBytes = kColumned ? 0 : Inner<R>::kTableBytes + OuterTables<At, PAIRS>::kTableBytes;
   // Samples and gates on their way, if there is room; samples alone; or nothing, and the exchange itself takes the
   // samples.
   static constexpr int kRoom =
       (225 * 1024 / kBlocks - kColumnBytes) / kTeams - 2 * At::kPlane - Row::kScaleBytes - kTableBytes;
-  static constexpr int kStaged = kRoom >= 2 * Row::kBytes ? 2 : kRoom >= Row::kBytes ? 1 : 0;
+  static constexpr int kTensors = GATED ? 2 : 1;
+  static constexpr int kStaged = kRoom >= kTensors * Row::kBytes ? kTensors : kRoom >= Row::kBytes ? 1 : 0;
   // Two exchanges, taken in turn, save the barrier between a row's results and the next row.
-  static constexpr int kExchanges = kStaged == 2 && kRoom >= 2 * Row::kBytes + 2 * At::kPlane ? 2 : 1;
+  static constexpr int kExchanges = kStaged > 0 && kRoom >= kStaged* Row::kBytes + 2 * At::kPlane ? 2 : 1;
   static constexpr int kTeamBytes =
       kExchanges * 2 * At::kPlane + kStaged * Row::kBytes + kTableBytes + (Row::kScaleBytes + 15) / 16 * 16;
   static constexpr int kSharedBytes = kTeams * kTeamBytes + kColumnBytes;
@@ -45,11 +60,11 @@ struct StagedForward {
   static constexpr bool kGateAhead = kRows * At::kChunksPerThread <= 4;
 };
 
-template <int ROW, bool PAIRS, class Type, class Access>
-__global__ void __launch_bounds__(StagedForward<ROW, PAIRS, Type, Access>::kThreads,
-                                  StagedForward<ROW, PAIRS, Type, Access>::kBlocks)
+template <int ROW, bool PAIRS, bool GATED, class Type, class Access>
+__global__ void __launch_bounds__(StagedForward<ROW, PAIRS, GATED, Type, Access>::kThreads,
+                                  StagedForward<ROW, PAIRS, GATED, Type, Access>::kBlocks)
     staged_forward(const ForwardParameters p) {
-  using Kernel = StagedForward<ROW, PAIRS, Type, Access>;
+  using Kernel = StagedForward<ROW, PAIRS, GATED, Type, Access>;
   using At = typename Kernel::At;
   using Row = typename Kernel::Row;
   constexpr int kRows = Kernel::kRows, R = Kernel::R, kAtOnce = Kernel::kAtOnce;
@@ -63,7 +78,7 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, Type, Access>::kThre
   unsigned char* staged_gate = staged + Row::kBytes;
   unsigned char* tables = after_exchanges + Kernel::kStaged * Row::kBytes;
   const Row row{staged, reinterpret_cast<Scale*>(tables + Kernel::kTableBytes), p.work.batch, p.length};
-  const bool pregated = p.pregate.data != nullptr, postgated = p.postgate.data != nullptr;
+  const bool pregated = GATED && p.pregate.data != nullptr, postgated = GATED && p.postgate.data != nullptr;
   auto sync = [&] { barrier(team + 1, At::kThreads); };
   auto fetch = [&](const Cursor& at) {
     if (!at.done()) {
@@ -75,7 +90,7 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, Type, Access>::kThre
 
   auto prepare = [&](const Cursor& at) {
     copy_async_wait();
-    if (!at.done()) row.template prepare<Kernel::kStaged>(p.u, p.pregate, staged_gate, at.b, at.h, thread);
+    if (!at.done()) row.template prepare<Kernel::kStaged>(p.u, p.pregate, pregated, staged_gate, at.b, at.h, thread);
   };
 
   Cursor at(p.work, blockIdx.x, gridDim.x, team, Kernel::kTeams, kRows);
@@ -83,15 +98,15 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, Type, Access>::kThre
   const u32 zero = p.work.batch >> 31;
   const auto inner = [&] {
     if constexpr (Kernel::kColumned)
-      return ColumnInner<ROW, PAIRS>(lane, warp, team == 0, zero, shared + Kernel::kTeams * Kernel::kTeamBytes);
+      return ColumnInner<At, PAIRS>(lane, warp, team == 0, zero, shared + Kernel::kTeams * Kernel::kTeamBytes);
     else
       return Inner<R>(lane, warp, zero, tables);
   }();
   const auto outer = [&] {
     if constexpr (Kernel::kColumned)
-      return ColumnOuter<ROW, PAIRS>(lane, warp, zero);
+      return ColumnOuter<At, PAIRS>(lane, warp, zero);
     else
-      return OuterTables<ROW, PAIRS>(lane, warp, zero, tables + Inner<R>::kTableBytes);
+      return OuterTables<At, PAIRS>(lane, warp, zero, tables + Inner<R>::kTableBytes);
   }();
   if (Kernel::kColumned && Kernel::kTeams > 1) __syncthreads();  // the first team's tables are everyone's
   Tile held[Kernel::kHeld ? Kernel::kColumns : 2][R];
@@ -99,6 +114,7 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, Type, Access>::kThre
   int channel_held = -1, turn = 0;
   if (Kernel::kStaged) prepare(at);
   sync();
+  wait_for_kernel_before();  // the spectrum
 
   while (!at.done()) {
     const int b = at.b, h = at.h;
@@ -126,7 +142,7 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, Type, Access>::kThre
     for (int i = 0; i < Kernel::kColumns; i += kAtOnce) {
       const int pair = warp * At::kColumnsPerWarp + i / 2;
       Tile x[kAtOnce][R];
-      load_columns<ROW>(exchange, pair, lane, x);
+      load_columns<At>(exchange, pair, lane, x);
       inner.forward(x, 2 * pair);
       if constexpr (Kernel::kHeld) {
         multiply<R>(x, held);
@@ -137,7 +153,7 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, Type, Access>::kThre
         multiply<R>(x, H);
       }
       inner.inverse(x, 2 * pair);
-      store_columns<ROW>(exchange, pair, lane, x);
+      store_columns<At>(exchange, pair, lane, x);
     }
 
     auto gate_chunk = [&](int r, int j) {
@@ -150,10 +166,15 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, Type, Access>::kThre
       for (int r = 0; r < kRows; ++r)
 #pragma unroll
         for (int j = 0; j < At::kChunksPerThread; ++j) gates[r][j] = gate_chunk(r, j);
+    auto finish = [&](int r) {
+      return Finish < Type, !GATED && Type::kIsHalf > (scale.exponent[r], channel.factor, postgated);
+    };
+    Stacked last = outer.last;
+    if constexpr (!GATED && Type::kIsHalf) last = scaled(last, finish(0).by_stage(), finish(kRows - 1).by_stage());
     sync();
 #pragma unroll
     for (int i = 0; i < At::kUnitsPerWarp; ++i)
-      outer_inverse<ROW, PAIRS>(outer, inner.dft8, i, warp * At::kUnitsPerWarp + i, lane, exchange);
+      outer_inverse<At, PAIRS>(outer, inner.dft8, last, i, warp * At::kUnitsPerWarp + i, lane, exchange);
     if (Kernel::kStaged) prepare(at);  // the next row
     sync();
 
@@ -161,7 +182,6 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, Type, Access>::kThre
     for (int r = 0; r < kRows; ++r) {
       if (b + r >= p.work.batch) break;
       std::uint16_t* y = Access::row(p.y, b + r, h) + 8 * thread;
-      const Finish<Type> finish(scale.exponent[r], channel.factor, postgated);
 #pragma unroll
       for (int j = 0; j < At::kChunksPerThread; j += 2) {  // two chunks at a time
         u32 words[8], gate_words[8];
@@ -174,7 +194,7 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, Type, Access>::kThre
           gate_words[4 * i] = gate.x, gate_words[4 * i + 1] = gate.y;
           gate_words[4 * i + 2] = gate.z, gate_words[4 * i + 3] = gate.w;
         }
-        finish.apply(words, gate_words);
+        finish(r).apply(words, gate_words);
         if (PAIRS && !scale.finite[r])
 #pragma unroll
           for (u32& word : words) word = ~0u;  // NaN

@@ -17,6 +17,7 @@ __global__ void __launch_bounds__(WarpBackward<ROW, PAIRS>::kThreads, WarpBackwa
     warp_backward(const BackwardParameters p) {
   using Transform = WarpTransform<ROW, PAIRS>;
   constexpr int R = Transform::R, kRows = Transform::kRows, kSlots = WarpBackward<ROW, PAIRS>::kSlots;
+  let_next_kernel_start();
   const int lane = threadIdx.x & 31, warps = blockDim.x / 32;
   const bool pregated = p.pregate.data != nullptr, postgated = p.postgate.data != nullptr;
   const bool want_dx = p.du.data || p.dpregate.data, want_c = p.dpostgate.data != nullptr,
@@ -69,6 +70,7 @@ __global__ void __launch_bounds__(WarpBackward<ROW, PAIRS>::kThreads, WarpBackwa
     transform.finish_forward(z);
   };
 
+  wait_for_kernel_before();  // the spectrum
   const long long items = static_cast<long long>(p.work.channels) * p.work.splits;
   const int workers = gridDim.x * warps;
   for (long long item = blockIdx.x * warps + threadIdx.x / 32; item < items; item += workers) {

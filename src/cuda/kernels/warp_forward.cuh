@@ -11,13 +11,14 @@ struct WarpForward {
   static constexpr float kSpectrumGain = static_cast<float>(spectrum_gain(kSizes[ROW]));
 };
 
-template <int ROW, bool PAIRS, class Type, class Access>
+/// GATED: with a pregate, a postgate, or both.
+template <int ROW, bool PAIRS, bool GATED, class Type, class Access>
 __global__ void __launch_bounds__(WarpForward<ROW, PAIRS>::kThreads, WarpForward<ROW, PAIRS>::kBlocks)
     warp_forward(const ForwardParameters p) {
   using Transform = WarpTransform<ROW, PAIRS>;
   constexpr int R = Transform::R, kRows = Transform::kRows, kSlots = Transform::kSlots;
   const int lane = threadIdx.x & 31, warps = blockDim.x / 32;
-  const bool pregated = p.pregate.data != nullptr, postgated = p.postgate.data != nullptr;
+  const bool pregated = GATED && p.pregate.data != nullptr, postgated = GATED && p.postgate.data != nullptr;
 
   Cursor at(p.work, blockIdx.x * warps + threadIdx.x / 32, gridDim.x * warps, 0, 1, kSlots * kRows);
   extern __shared__ __align__(16) unsigned char shared[];
@@ -38,6 +39,7 @@ __global__ void __launch_bounds__(WarpForward<ROW, PAIRS>::kThreads, WarpForward
       }
   };
   fetch();
+  wait_for_kernel_before();  // the spectrum
 
   while (!at.done()) {
     const int first = at.b, h = at.h;

@@ -104,7 +104,7 @@ template <int R>
 __device__ __forceinline__ void load_spectrum(const u32* spectrum, int lane, Tile (&h)[R]) {
 #pragma unroll
   for (int k3 = 0; k3 < R; ++k3) {
-    const uint2 v = __ldg(reinterpret_cast<const uint2*>(spectrum) + k3 * 32 + lane);
+    const uint2 v = reinterpret_cast<const uint2*>(spectrum)[k3 * 32 + lane];
     h[k3] = {v.x, v.y};
   }
 }

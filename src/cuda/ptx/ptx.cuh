@@ -47,6 +47,19 @@ __device__ __forceinline__ void copy_async(u32 to, const void* from, int bytes) 
 __device__ __forceinline__ void copy_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 __device__ __forceinline__ void copy_async_wait() { asm volatile("cp.async.wait_group 0;" ::: "memory"); }
 
+/// Kernels of one call overlap at their ends: the next one may start, once all blocks of this one have come here ..
+__device__ __forceinline__ void let_next_kernel_start() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+/// .. and here waits until the one before has ended and what it wrote can be read. Every block must come here.
+__device__ __forceinline__ void wait_for_kernel_before() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
 /// The same value, of which the compiler does not know that it is: what is computed from it stays where it is written,
 /// and is not kept in registers across a loop.
 __device__ __forceinline__ int fresh(int value) {

@@ -28,6 +28,11 @@ __device__ __forceinline__ Stacked stacked_conjugate(Phases p, u32 zero) {
   return {own(p.c, zero << 1), own(negated(p.s), zero), own(p.s, zero), own(p.c, zero << 2)};
 }
 
+/// The matrix times diag(a, b): what it makes of real parts is times a, of imaginary parts times b. Powers of two.
+__device__ __forceinline__ Stacked scaled(const Stacked& f, u32 a, u32 b) {
+  return {mul(f.c, a), mul(f.s, a), mul(f.n, b), mul(f.d, b)};
+}
+
 /// exp(-2 pi i row column / 8): symmetric, so it serves on either side.
 struct Dft8 {
   Stacked forward, inverse;

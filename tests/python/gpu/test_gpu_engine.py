@@ -48,7 +48,7 @@ def test_the_kernel_that_explain_names_is_the_one_that_runs(family, m, dtype):
     tensors = tuple(inputs.values())
     how = (0 if case.mode == "circular" else 1, case.fft_size or 0, 1)
     forward = kernels_of(lambda: _ops.long_conv(*tensors, *how))
-    name = re.search(r"forward: ([^,]+),", text)[1]
+    name = re.search(r"forward, plain: ([^,]+),", text)[1]
     assert any(name in kernel for kernel in forward) and not runs_fft(forward), (name, forward)
     backward = kernels_of(lambda: _ops.long_conv_backward(dy, *tensors, *how, 3))
     if m <= LARGEST_BACKWARD:
