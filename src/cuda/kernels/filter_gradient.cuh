@@ -43,6 +43,10 @@ __device__ __forceinline__ void load_sums(const GradientParameters& p, int chann
         to[kNext] = {b.x + two[step][i].z, b.y + two[step][i].w};
       }
   }
+  if (p.parts == 0)  // a batch of no rows
+#pragma unroll 1
+    for (int i = threadIdx.x % 32; i < kRows * (F::R3 + 1); i += 32)
+      points[F::place(threadIdx.x / 32 * kRows, 0) + i] = {0, 0};
   __syncwarp();
 }
 

@@ -101,46 +101,57 @@ struct Samples {
     return RowScales<kRows>(magnitude, energy, raw);
   }
 
-  /// The outer transform of all the warp's units, into `exchange`.
-  template <class Tables>
+  /// The outer transform of all the warp's units, into `exchange`. BY_STAGE: rows are brought to their scale by the
+  /// constants of the first stage, as far as these stay normal numbers; the samples themselves only where they are
+  /// larger, or their groups have scales of their own. It costs two registers to four.
+  template <bool BY_STAGE, class Tables>
   __device__ __forceinline__ void outer(const Tables& tables, const Dft8& dft8, const RowScales<kRows>& scale, bool raw,
                                         int warp, int lane, unsigned char* exchange) const {
     const int g = lane >> 2, t = lane & 3;
-    // Rows are brought to their scale by the constants of the first stage, as far as these stay normal numbers; the
-    // samples themselves only where they are larger, or their groups have scales of their own.
     int by_stage[kRows];
     bool by_samples = !raw;
 #pragma unroll
     for (int r = 0; r < kRows; ++r) {
-      by_stage[r] = raw ? min(scale.exponent[r], kLargestByStage) : 0;
+      by_stage[r] = BY_STAGE && raw ? min(scale.exponent[r], kLargestByStage) : 0;
       by_samples |= scale.exponent[r] != by_stage[r];
     }
-    const Stacked first = scaled(tables.first, half_power_of_two(-by_stage[0]) * 0x10001u,
-                                 half_power_of_two(-by_stage[kRows - 1]) * 0x10001u);
+    Stacked first = tables.first;
+    if constexpr (BY_STAGE)
+      first =
+          scaled(first, half_power_of_two(-by_stage[0]) * 0x10001u, half_power_of_two(-by_stage[kRows - 1]) * 0x10001u);
+    u32 down[kRows];
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) down[r] = half_power_of_two(-scale.exponent[r]) * 0x10001u;
 #pragma unroll
     for (int i = 0; i < At::kUnitsPerWarp; ++i) {
       const int unit = warp * At::kUnitsPerWarp + i;
       uint4 v[kRows][2];
 #pragma unroll
-      for (int r = 0; r < kRows; ++r)
+      for (int r = 0; r < kRows; ++r) {
+        u32 of_chunk[2];
 #pragma unroll
         for (int j = 0; j < 2; ++j) {
           const int s = At::unit_chunk(unit, g, t, j);
           uint4& chunk = v[r][j];
           chunk = *reinterpret_cast<const uint4*>(place + r * At::kPlane + At::sample(s));
-          if (by_samples) {
+          if (BY_STAGE ? by_samples : !raw) {
             const int group = s / (At::kThreads * kTogether) * At::W + s / 32 % At::W;
-            const int exponent = scales[r * kGroups + group].stored - scale.exponent[r] + by_stage[r];
-            const u32 down = half_power_of_two(exponent) * 0x10001u;
-            chunk = make_uint4(mul(chunk.x, down), mul(chunk.y, down), mul(chunk.z, down), mul(chunk.w, down));
+            of_chunk[j] = half_power_of_two(scales[r * kGroups + group].stored - scale.exponent[r] + by_stage[r]);
+            if constexpr (BY_STAGE) {
+              const u32 twice = of_chunk[j] * 0x10001u;
+              chunk = make_uint4(mul(chunk.x, twice), mul(chunk.y, twice), mul(chunk.z, twice), mul(chunk.w, twice));
+            }
           }
         }
+        if (!BY_STAGE && !raw) down[r] = of_chunk[0] | of_chunk[1] << 16;
+      }
       if constexpr (At::O == 8) __syncwarp();  // the samples may lie where this warp's columns go
       outer_forward<At, PAIRS>(
           tables, dft8, first, i, unit, lane,
           [&](int n5, int r) {
             const u32 a = word(v[r][0], n5 / 2), b = word(v[r][1], n5 / 2);
-            return n5 & 1 ? pack_high(a, b) : pack_low(a, b);
+            const u32 x = n5 & 1 ? pack_high(a, b) : pack_low(a, b);
+            return BY_STAGE ? x : mul(x, down[r]);
           },
           exchange);
     }

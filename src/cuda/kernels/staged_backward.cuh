@@ -359,8 +359,8 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
             if (cleared) sync();
           }
           if constexpr (Kernel::kStored) stored.get_forward(outer, lane);
-          rows_x.outer(outer, inner.dft8, scale.x, scale.raw_x, warp, lane, exchange_x);
-          rows_g.outer(outer, inner.dft8, scale.g, scale.raw_g, warp, lane, exchange_g);
+          rows_x.template outer<false>(outer, inner.dft8, scale.x, scale.raw_x, warp, lane, exchange_x);
+          rows_g.template outer<false>(outer, inner.dft8, scale.g, scale.raw_g, warp, lane, exchange_g);
         }
         sync();
         if (Kernel::kSets == 1 && mask != 1) fetch(at, kAll & ~late, samples);

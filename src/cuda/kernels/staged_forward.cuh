@@ -41,23 +41,25 @@ struct StagedForward {
   using ColumnTables = ColumnInner<At, PAIRS>;
   static constexpr int kColumnBytes = kColumned ? ColumnTables::kTableBytes : 0;
   static constexpr int kTableBytes = kColumned ? 0 : Inner<R>::kTableBytes + OuterTables<At, PAIRS>::kTableBytes;
-  // Samples and gates on their way, if there is room; samples alone; or nothing, and the exchange itself takes the
-  // samples.
+  // Samples and pregates on their way, if there is room; samples alone; or nothing, and the exchange itself takes the
+  // samples. If there is still room, the postgates too.
   static constexpr int kRoom =
       (225 * 1024 / kBlocks - kColumnBytes) / kTeams - 2 * At::kPlane - Row::kScaleBytes - kTableBytes;
-  static constexpr int kTensors = GATED ? 2 : 1;
-  static constexpr int kStaged = kRoom >= kTensors * Row::kBytes ? kTensors : kRoom >= Row::kBytes ? 1 : 0;
+  static constexpr int kInputs = GATED ? 2 : 1;
+  static constexpr int kStaged = kRoom >= kInputs * Row::kBytes ? kInputs : kRoom >= Row::kBytes ? 1 : 0;
+  static constexpr bool kPostgateStaged = GATED && kStaged == kInputs && kRoom >= (kStaged + 1) * Row::kBytes;
+  static constexpr int kStagedBytes = (kStaged + kPostgateStaged) * Row::kBytes;
   // Two exchanges, taken in turn, save the barrier between a row's results and the next row.
-  static constexpr int kExchanges = kStaged > 0 && kRoom >= kStaged* Row::kBytes + 2 * At::kPlane ? 2 : 1;
+  static constexpr int kExchanges = kStaged > 0 && kRoom >= kStagedBytes + 2 * At::kPlane ? 2 : 1;
   static constexpr int kTeamBytes =
-      kExchanges * 2 * At::kPlane + kStaged * Row::kBytes + kTableBytes + (Row::kScaleBytes + 15) / 16 * 16;
+      kExchanges * 2 * At::kPlane + kStagedBytes + kTableBytes + (Row::kScaleBytes + 15) / 16 * 16;
   static constexpr int kSharedBytes = kTeams * kTeamBytes + kColumnBytes;
   static constexpr float kSpectrumGain = static_cast<float>(spectrum_gain(kSizes[ROW]));
 
   static constexpr int kColumns = 2 * At::kColumnsPerWarp;
   static constexpr bool kHeld = kColumns * R <= 8;  // the spectrum, in registers
-  static constexpr int kAtOnce = kHeld || 2 * R < 8 ? 8 / R < kColumns ? 8 / R : kColumns : 2;  // columns in hand
-  static constexpr bool kGateAhead = kRows * At::kChunksPerThread <= 4;
+  static constexpr int kAtOnce = kHeld || 2 * R < 8 ? 8 / R < kColumns ? 8 / R : kColumns : 2;   // columns in hand
+  static constexpr bool kPostgateAhead = !kPostgateStaged && kRows * At::kChunksPerThread <= 4;  // in registers
 };
 
 template <int ROW, bool PAIRS, bool GATED, class Type, class Access>
@@ -75,26 +77,33 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, GATED, Type, Access>
   unsigned char* exchange = shared + team * Kernel::kTeamBytes;
   unsigned char* after_exchanges = exchange + Kernel::kExchanges * 2 * At::kPlane;
   unsigned char* staged = Kernel::kStaged ? after_exchanges : exchange;
-  unsigned char* staged_gate = staged + Row::kBytes;
-  unsigned char* tables = after_exchanges + Kernel::kStaged * Row::kBytes;
+  unsigned char* staged_pregate = staged + Row::kBytes;
+  unsigned char* staged_postgate = staged + Kernel::kStaged * Row::kBytes;
+  unsigned char* tables = after_exchanges + Kernel::kStagedBytes;
   const Row row{staged, reinterpret_cast<Scale*>(tables + Kernel::kTableBytes), p.work.batch, p.length};
   const bool pregated = GATED && p.pregate.data != nullptr, postgated = GATED && p.postgate.data != nullptr;
   auto sync = [&] { barrier(team + 1, At::kThreads); };
   auto fetch = [&](const Cursor& at) {
     if (!at.done()) {
       if (Kernel::kStaged >= 1) row.fetch(p.u, at.b, at.h, thread, staged);
-      if (Kernel::kStaged == 2 && pregated) row.fetch(p.pregate, at.b, at.h, thread, staged_gate);
+      if (Kernel::kStaged == 2 && pregated) row.fetch(p.pregate, at.b, at.h, thread, staged_pregate);
     }
+    copy_async_commit();
+  };
+  // Each thread multiplies by what it has fetched itself: waiting for its copies is enough.
+  auto fetch_postgate = [&](const Cursor& at) {
+    if (Kernel::kPostgateStaged && postgated && !at.done()) row.fetch(p.postgate, at.b, at.h, thread, staged_postgate);
     copy_async_commit();
   };
 
   auto prepare = [&](const Cursor& at) {
     copy_async_wait();
-    if (!at.done()) row.template prepare<Kernel::kStaged>(p.u, p.pregate, pregated, staged_gate, at.b, at.h, thread);
+    if (!at.done()) row.template prepare<Kernel::kStaged>(p.u, p.pregate, pregated, staged_pregate, at.b, at.h, thread);
   };
 
   Cursor at(p.work, blockIdx.x, gridDim.x, team, Kernel::kTeams, kRows);
   fetch(at);
+  fetch_postgate(at);
   const u32 zero = p.work.batch >> 31;
   const auto inner = [&] {
     if constexpr (Kernel::kColumned)
@@ -133,7 +142,7 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, GATED, Type, Access>
     }
     bool raw;
     const RowScales<kRows> scale = row.row_scales(lane, raw);
-    row.outer(outer, inner.dft8, scale, raw, warp, lane, exchange);
+    row.template outer<true>(outer, inner.dft8, scale, raw, warp, lane, exchange);
     sync();
     at.advance();
     fetch(at);
@@ -158,10 +167,13 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, GATED, Type, Access>
 
     auto gate_chunk = [&](int r, int j) {
       if (!postgated || b + r >= p.work.batch) return make_uint4(0, 0, 0, 0);
+      if constexpr (Kernel::kPostgateStaged)
+        return *reinterpret_cast<const uint4*>(staged_postgate + r * At::kPlane +
+                                               At::sample(j * At::kThreads + thread));
       return Access::load(Access::row(p.postgate, b + r, h) + 8 * thread, 8 * At::kThreads * j, p.length - 8 * thread);
     };
     uint4 gates[kRows][At::kChunksPerThread];
-    if constexpr (Kernel::kGateAhead)
+    if constexpr (Kernel::kPostgateAhead)
 #pragma unroll
       for (int r = 0; r < kRows; ++r)
 #pragma unroll
@@ -189,7 +201,7 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, GATED, Type, Access>
         for (int i = 0; i < 2; ++i) {
           const uint4 v =
               *reinterpret_cast<const uint4*>(exchange + r * At::kPlane + At::result((j + i) * At::kThreads + thread));
-          const uint4 gate = Kernel::kGateAhead ? gates[r][j + i] : gate_chunk(r, j + i);
+          const uint4 gate = Kernel::kPostgateAhead ? gates[r][j + i] : gate_chunk(r, j + i);
           words[4 * i] = v.x, words[4 * i + 1] = v.y, words[4 * i + 2] = v.z, words[4 * i + 3] = v.w;
           gate_words[4 * i] = gate.x, gate_words[4 * i + 1] = gate.y;
           gate_words[4 * i + 2] = gate.z, gate_words[4 * i + 3] = gate.w;
@@ -204,6 +216,7 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, GATED, Type, Access>
                         make_uint4(words[4 * i], words[4 * i + 1], words[4 * i + 2], words[4 * i + 3]));
       }
     }
+    fetch_postgate(at);
     if (Kernel::kExchanges == 2) {
       exchange += turn ? -2 * At::kPlane : 2 * At::kPlane;
       turn ^= 1;
