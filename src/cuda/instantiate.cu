@@ -2,6 +2,7 @@
 #include "cuda/instances.h"
 #include "cuda/kernels/filter_gradient.cuh"
 #include "cuda/kernels/filter_spectrum.cuh"
+#include "cuda/kernels/serial_backward.cuh"
 #include "cuda/kernels/staged_backward.cuh"
 #include "cuda/kernels/staged_forward.cuh"
 #include "cuda/kernels/warp_backward.cuh"
@@ -43,17 +44,22 @@ Kernel backward_kernel() {
             K::kSharedBytes,
             WarpTransform<ROW, PAIRS>::kRows * K::kSlots,
             K::kThreads / 32};
-  } else {
+  } else if constexpr (kSizes[ROW].points <= kLargestStagedBackward) {
     using K = StagedBackward<ROW, PAIRS, Type, Access>;
-    if constexpr (!K::kFits)
-      return {};
-    else
-      return {reinterpret_cast<const void*>(&staged_backward<ROW, PAIRS, Type, Access>),
-              "staged_backward",
-              K::kThreads,
-              K::kSharedBytes,
-              K::kRows * K::kTeams,
-              1};
+    return {reinterpret_cast<const void*>(&staged_backward<ROW, PAIRS, Type, Access>),
+            "staged_backward",
+            K::kThreads,
+            K::kSharedBytes,
+            K::kRows * K::kTeams,
+            1};
+  } else {
+    using K = SerialBackward<ROW, PAIRS, Type, Access>;
+    return {reinterpret_cast<const void*>(&serial_backward<ROW, PAIRS, Type, Access>),
+            "serial_backward",
+            K::kThreads,
+            K::kSharedBytes,
+            K::kRows,
+            1};
   }
 }
 

@@ -9,6 +9,7 @@
 
 #include "cuda/kernels/filter_gradient.cuh"
 #include "cuda/kernels/filter_spectrum.cuh"
+#include "cuda/kernels/serial_backward.cuh"
 #include "cuda/kernels/staged_backward.cuh"
 #include "cuda/kernels/staged_forward.cuh"
 #include "cuda/kernels/warp_backward.cuh"
@@ -133,9 +134,12 @@ struct Problem {
                                c.length};
     if constexpr (kSizes[ROW].outer == 1)
       emulated::launch(1, WarpBackward<ROW, PAIRS>::kThreads, [&] { warp_backward<ROW, PAIRS, Type, Access>(p); });
-    else
+    else if constexpr (M <= kLargestStagedBackward)
       emulated::launch(1, StagedBackward<ROW, PAIRS, Type, Access>::kThreads,
                        [&] { staged_backward<ROW, PAIRS, Type, Access>(p); });
+    else
+      emulated::launch(1, SerialBackward<ROW, PAIRS, Type, Access>::kThreads,
+                       [&] { serial_backward<ROW, PAIRS, Type, Access>(p); });
     using F = FilterTransform<ROW>;
     const GradientParameters g{reinterpret_cast<const float2*>(sums.data()),
                                splits,

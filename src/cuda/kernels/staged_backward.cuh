@@ -4,68 +4,21 @@
 //   dx = inverse(G conj(H)),  du = pregate dx,  dpregate = u dx
 //   c = inverse(X H),         dpostgate = dy c
 //
-// Only what is wanted is computed. The sums of a block stay in registers, or in device memory where there are too many.
+// Only what is wanted is computed. The sums of a block stay in registers.
 //
 // u, dy and the gates stay in shared memory as they are until the gradients have been multiplied by them, so each
 // crosses device memory once; x and g are formed in the exchanges. A thread's samples are its own from copy to
 // gradient: it may ask for the next row's as soon as it has used them.
 #pragma once
 
-#include <type_traits>
-
 #include "cuda/kernels/staged.cuh"
+#include "cuda/kernels/stored_outer.cuh"
 #include "cuda/tile/inner.cuh"
 
 namespace ffc::cuda {
 
 /// The tensors of a row, in the order in which they get room in shared memory.
 enum BackwardTensor { kTensorU, kTensorDy, kTensorPregate, kTensorPostgate, kTensors };
-
-/// A warp's constants of the outer transform in shared memory, for kernels whose registers are full: each direction is
-/// read back when its turn comes.
-template <class Outer>
-struct StoredOuter {
-  using At = typename Outer::LayoutType;
-  static constexpr bool kSecond = At::O == 64;
-  static constexpr int kStageBytes = 32 * sizeof(Phases), kSecondBytes = kSecond ? 32 * sizeof(uint4) : 0;
-  static constexpr int kWarpBytes = 2 * (kStageBytes + kSecondBytes), kBytes = At::W * kWarpBytes;
-  static_assert(At::kUnitsPerWarp == 1, "the constants are those of one unit");
-
-  unsigned char* place;  // of this warp
-
-  __device__ __forceinline__ StoredOuter(unsigned char* memory, int warp) : place(memory + warp * kWarpBytes) {}
-  __device__ __forceinline__ void set(const Outer& outer, int lane) const {
-    stage(0, lane) = {outer.first.c, outer.first.s}, stage(1, lane) = {outer.last.c, outer.last.s};
-    if constexpr (kSecond) {
-      second(0, lane) = make_uint4(outer.between_forward[0].c, outer.between_forward[0].s, outer.second_forward[0].c,
-                                   outer.second_forward[0].s);
-      second(1, lane) = make_uint4(outer.between_inverse[0].c, outer.between_inverse[0].s, outer.second_inverse[0].c,
-                                   outer.second_inverse[0].s);
-    }
-  }
-  __device__ __forceinline__ void get_forward(Outer& outer, int lane) const {
-    outer.first = stacked(stage(0, lane), outer.zero);
-    if constexpr (kSecond) {
-      const uint4 v = second(0, lane);
-      outer.between_forward[0] = {v.x, v.y}, outer.second_forward[0] = {v.z, v.w};
-    }
-  }
-  __device__ __forceinline__ void get_inverse(Outer& outer, int lane) const {
-    outer.last = stacked(stage(1, lane), outer.zero);
-    if constexpr (kSecond) {
-      const uint4 v = second(1, lane);
-      outer.between_inverse[0] = {v.x, v.y}, outer.second_inverse[0] = {v.z, v.w};
-    }
-  }
-
- private:
-  __device__ __forceinline__ Phases& stage(int direction, int lane) const {
-    return reinterpret_cast<Phases*>(place)[32 * direction + lane];
-  }
-  __device__ __forceinline__ uint4& second(int direction, int lane) const {
-    return reinterpret_cast<uint4*>(place + 2 * kStageBytes)[32 * direction + lane];
-  }
-};
 
 /// The scales of x and g from those of their groups, a warp's lanes shared by the rows of both: as RowScales.
 template <int ROWS, int GROUPS, bool HALF>
@@ -144,19 +97,16 @@ struct StagedBackward {
   static constexpr int kBlocks = At::W > 8 ? 1 : 2;
   using InnerTables = Inner<R, true>;
   using Outer = OuterTables<At, PAIRS, true>;
-  static constexpr bool kStored = At::kUnitsPerWarp == 1;
-  using Stored =
-      StoredOuter<OuterTables<std::conditional_t<kStored, At, Layout<4>>, PAIRS, true>>;  // where not stored, unused
-  static constexpr int kStoredBytes = kStored ? Stored::kBytes : 0;
+  using Stored = StoredOuter<Outer, true>;
   static constexpr bool kSharedSpectrum = At::O == 8;
   static constexpr int kSpectrumBytes = kSharedSpectrum ? 4 * At::M : 0;
-  static constexpr int kTableBytes = InnerTables::kTableBytes + Outer::kTableBytes + kStoredBytes + kSpectrumBytes;
+  static constexpr int kTableBytes = InnerTables::kTableBytes + Outer::kTableBytes + Stored::kBytes + kSpectrumBytes;
   static constexpr int kScaleBytes = (2 * Row::kScaleBytes + 2 * kRows * int{sizeof(RowOutcome)} + 15) / 16 * 16;
   // Samples of this row and the next; of one row at a time; or of some tensors only, the rest from device memory.
   static constexpr int kRoom = (226 * 1024 / kBlocks - kTableBytes) / kTeams - 4 * At::kPlane - kScaleBytes;
   static constexpr int kSets = kRoom >= 2 * kTensors * Row::kBytes ? 2 : 1;
   static constexpr int kKept = kRoom >= kTensors * Row::kBytes ? int{kTensors} : kRoom / Row::kBytes;
-  static constexpr bool kFits = kRoom >= 0;
+  static_assert(kRoom >= 0, "shared memory holds two exchanges");
   static constexpr int kSetBytes = kKept * Row::kBytes;
   static constexpr int kTeamBytes = 4 * At::kPlane + kSets * kSetBytes + kScaleBytes;
   static constexpr int kSharedBytes = kTableBytes + kTeams * kTeamBytes;
@@ -167,9 +117,9 @@ struct StagedBackward {
   static constexpr int kFormed = PAIRS ? 0 : At::kPlane;
 
   static constexpr int kColumns = 2 * At::kColumnsPerWarp;
-  static constexpr bool kHeld = kColumns * R <= 8;                  // sums, in registers
-  static constexpr bool kSpectrumHeld = kHeld && !kSharedSpectrum;  // likewise
-  static constexpr bool kFull = PAIRS || At::O == 8;                // no register is left for addresses
+  static_assert(kColumns * R <= 8, "the sums stay in registers");
+  static constexpr bool kSpectrumHeld = !kSharedSpectrum;
+  static constexpr bool kFull = PAIRS || At::O == 8;  // no register is left for addresses
 };
 
 template <int ROW, bool PAIRS, class Type, class Access>
@@ -236,12 +186,11 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
   typename Kernel::Outer outer(lane, warp, zero, shared + Kernel::InnerTables::kTableBytes);
   unsigned char* stored_memory = shared + Kernel::InnerTables::kTableBytes + Kernel::Outer::kTableBytes;
   const typename Kernel::Stored stored(stored_memory, warp);
-  uint4* const shared_spectrum = reinterpret_cast<uint4*>(stored_memory + Kernel::kStoredBytes);
-  if constexpr (Kernel::kStored) stored.set(outer, lane);
+  uint4* const shared_spectrum = reinterpret_cast<uint4*>(stored_memory + Kernel::Stored::kBytes);
+  stored.set(outer, lane);
   __syncthreads();
-  constexpr int kHeldColumns = Kernel::kHeld ? Kernel::kColumns : 2;
   Tile held[Kernel::kSpectrumHeld ? Kernel::kColumns : 1][R];
-  float4 sums[kHeldColumns][R];
+  float4 sums[Kernel::kColumns][R];
   auto tile_of = [&](int column, int k3) { return ((warp * At::kColumnsPerWarp * 2 + column) * R + k3) * 32 + lane; };
 
   wait_for_kernel_before();  // the spectrum
@@ -249,8 +198,6 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
   for (long long item = blockIdx.x; item < items; item += gridDim.x) {
     const int h = static_cast<int>(item / p.work.splits);
     const u32* spectrum = p.spectrum + static_cast<long long>(h) * At::M;
-    auto item_sums = [&] { return p.sums + (item % p.work.splits * p.work.channels + h) * (At::M / 2); };
-    bool first = true;  // row of this team
     const ChannelScale channel(p.factors, p.skip, h, Kernel::kSpectrumGain);
     if constexpr (Kernel::kSpectrumHeld) {
       load_spectrum<R>(spectrum, warp * At::kColumnsPerWarp, lane, held);
@@ -272,7 +219,7 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
       __syncthreads();
     }
 #pragma unroll
-    for (int i = 0; i < kHeldColumns; ++i)
+    for (int i = 0; i < Kernel::kColumns; ++i)
 #pragma unroll
       for (int k3 = 0; k3 < R; ++k3) sums[i][k3] = make_float4(0, 0, 0, 0);
 
@@ -358,7 +305,7 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
             }
             if (cleared) sync();
           }
-          if constexpr (Kernel::kStored) stored.get_forward(outer, lane);
+          stored.get_forward(outer, lane);
           rows_x.template outer<false>(outer, inner.dft8, scale.x, scale.raw_x, warp, lane, exchange_x);
           rows_g.template outer<false>(outer, inner.dft8, scale.g, scale.raw_g, warp, lane, exchange_g);
         }
@@ -387,16 +334,7 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
 #pragma unroll
             for (int k3 = 0; k3 < R; ++k3) {
               const Tile spectral = Kernel::kSpectrumHeld ? held[i + e][k3] : H[e][k3];
-              if (want_sums) {
-                if constexpr (Kernel::kHeld) {
-                  accumulate(sums[i + e][k3], g[e][k3], x[e][k3], product);
-                } else {
-                  float4* place = item_sums() + tile_of(i + e, k3);
-                  float4 sum = first && mask != 2 ? make_float4(0, 0, 0, 0) : *place;
-                  accumulate(sum, g[e][k3], x[e][k3], product);
-                  *place = sum;
-                }
-              }
+              if (want_sums) accumulate(sums[i + e][k3], g[e][k3], x[e][k3], product);
               x[e][k3] = times(x[e][k3], {spectral.re, spectral.im});
               g[e][k3] = times_conjugate(g[e][k3], {spectral.re, spectral.im});
             }
@@ -411,7 +349,7 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
         }
         sync();
         step();
-        if constexpr (Kernel::kStored) stored.get_inverse(outer, lane);
+        stored.get_inverse(outer, lane);
 #pragma unroll
         for (int i = 0; i < At::kUnitsPerWarp; ++i) {
           const int unit = warp * At::kUnitsPerWarp + i;
@@ -468,20 +406,20 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
         unsigned char* const used = samples;
         samples = samples_next, samples_next = used;
       }
-      first = false;
     }
 
     // The teams' sums, one after the other in the same order every time.
     if (!want_sums) continue;
+    float4* item_sums = p.sums + (item % p.work.splits * p.work.channels + h) * (At::M / 2);
     for (int turn = 0; turn < Kernel::kTeams; ++turn) {
       if (Kernel::kTeams > 1) __syncthreads();
-      if (turn != team || (!Kernel::kHeld && !first)) continue;
+      if (turn != team) continue;
 #pragma unroll
       for (int i = 0; i < Kernel::kColumns; ++i)
 #pragma unroll
         for (int k3 = 0; k3 < R; ++k3) {
-          float4 sum = sums[Kernel::kHeld ? i : 0][k3];
-          float4& place = item_sums()[tile_of(i, k3)];
+          float4 sum = sums[i][k3];
+          float4& place = item_sums[tile_of(i, k3)];
           if (turn > 0) sum.x += place.x, sum.y += place.y, sum.z += place.z, sum.w += place.w;
           place = sum;
         }

@@ -67,6 +67,9 @@ __device__ __forceinline__ int fresh(int value) {
   return value;
 }
 
+/// Asks for the line of 128 bytes around an address to be in the second-level cache.
+__device__ __forceinline__ void prefetch_line(const void* p) { asm volatile("prefetch.global.L2 [%0];" ::"l"(p)); }
+
 /// The barrier `id` (1 to 15) of `threads` threads.
 __device__ __forceinline__ void barrier(int id, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");

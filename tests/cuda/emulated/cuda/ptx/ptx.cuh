@@ -11,6 +11,7 @@ namespace ffc::cuda {
 
 using u32 = std::uint32_t;
 
+inline void prefetch_line(const void*) {}
 inline void let_next_kernel_start() {}
 inline void wait_for_kernel_before() {}
 

@@ -1,0 +1,230 @@
+// Gradients for rows of which shared memory holds one exchange and the sums, but not two exchanges; as in
+// staged_backward.cuh, with x = pregate u, g = postgate dy, one after the other:
+//
+//   x -> exchange -> X, which waits in registers
+//   g -> exchange -> G,   sums += G conj(X),   X H in place of X
+//   dx = inverse(G conj(H)) -> exchange -> du = pregate dx, dpregate = u dx
+//   c = inverse(X H)        -> exchange -> dpostgate = dy c
+//
+// Samples come straight from device memory; what is needed next is asked into the second-level cache a step ahead.
+#pragma once
+
+#include "cuda/kernels/staged.cuh"
+#include "cuda/kernels/stored_outer.cuh"
+#include "cuda/tile/inner.cuh"
+
+namespace ffc::cuda {
+
+template <int ROW, bool PAIRS, class Type, class Access>
+struct SerialBackward {
+  using At = Layout<ROW>;
+  using Row = Samples<At, PAIRS, Type, Access>;
+  using InnerTables = Inner<At::R, true>;
+  using Outer = OuterTables<At, PAIRS, true>;
+  static constexpr int kRows = Row::kRows, R = At::R;
+  static constexpr int kThreads = At::kThreads, kBlocks = 1;
+
+  using Stored = StoredOuter<Outer, false>;
+  static constexpr int kTableBytes = InnerTables::kTableBytes + Outer::kTableBytes + Stored::kBytes;
+  static constexpr int kSumsBytes = 8 * At::M;
+  static constexpr int kScaleBytes = (Row::kScaleBytes + 15) / 16 * 16;
+  static constexpr int kSharedBytes = kTableBytes + 2 * At::kPlane + kSumsBytes + kScaleBytes;
+  static_assert(kSharedBytes <= 227 * 1024, "a block's shared memory");
+  static constexpr float kSpectrumGain = static_cast<float>(spectrum_gain(kSizes[ROW]));
+  static constexpr int kPairs = At::kColumnsPerWarp;  // of columns, a warp's
+};
+
+template <int ROW, bool PAIRS, class Type, class Access>
+__global__ void __launch_bounds__(SerialBackward<ROW, PAIRS, Type, Access>::kThreads,
+                                  SerialBackward<ROW, PAIRS, Type, Access>::kBlocks)
+    serial_backward(const BackwardParameters p) {
+  using Kernel = SerialBackward<ROW, PAIRS, Type, Access>;
+  using At = typename Kernel::At;
+  using Row = typename Kernel::Row;
+  constexpr int kRows = Kernel::kRows, R = Kernel::R, kPairs = Kernel::kPairs;
+  let_next_kernel_start();
+
+  extern __shared__ __align__(16) unsigned char shared[];
+  int thread = threadIdx.x, warp = thread >> 5, lane = thread & 31;
+  // A new step: addresses are computed anew, which costs less than the registers to keep them.
+  auto step = [&] { thread = fresh(thread) & (At::kThreads - 1), warp = thread >> 5, lane = thread & 31; };
+  unsigned char* exchange = shared + Kernel::kTableBytes;
+  float4* sums = reinterpret_cast<float4*>(exchange + 2 * At::kPlane);
+  Scale* scales = reinterpret_cast<Scale*>(exchange + 2 * At::kPlane + Kernel::kSumsBytes);
+  const Row rows{exchange, scales, p.work.batch, p.length};
+  const bool pregated = p.pregate.data != nullptr, postgated = p.postgate.data != nullptr;
+  const bool want_dx = p.du.data || p.dpregate.data, want_c = p.dpostgate.data != nullptr,
+             want_sums = p.sums != nullptr;
+  const float nan = __int_as_float(0x7fffffff);
+  auto sync = [] { __syncthreads(); };
+
+  const u32 zero = p.work.batch >> 31;
+  const typename Kernel::InnerTables inner(lane, warp, zero, shared);
+  unsigned char* outer_tables = shared + Kernel::InnerTables::kTableBytes;
+  typename Kernel::Outer outer(lane, warp, zero, outer_tables);
+  const typename Kernel::Stored stored(outer_tables + Kernel::Outer::kTableBytes, warp);
+  stored.set(outer, lane);
+  auto tile_of = [&](int pair, int e, int k3) { return (((warp * kPairs + pair) * 2 + e) * R + k3) * 32 + lane; };
+
+  // Rows b, b + 1 of a tensor to the second-level cache: every eighth thread asks for a line.
+  auto prefetch = [&](const RowsView& view, int b, int h) {
+    if (view.data == nullptr || thread % 8 != 0) return;
+#pragma unroll
+    for (int r = 0; r < kRows; ++r)
+#pragma unroll
+      for (int j = 0; j < At::kChunksPerThread; ++j) {
+        const int s = 8 * (j * At::kThreads + thread);
+        if (b + r < p.work.batch && s < p.length) prefetch_line(Access::row(view, b + r, h) + s);
+      }
+  };
+  // The outer transform of rows u gate: a barrier before it, one within, and one after. Rows that stay out of `mask`,
+  // and in pairs those that are not finite, travel as zeros.
+  auto outer_forward_of = [&](const RowsView& u, const RowsView& gate, bool gated, int b, int h, int mask,
+                              RowScales<kRows>& scale) {
+    sync();  // the exchange is free
+    step();
+    rows.template prepare<0>(u, gate, gated, nullptr, b, h, thread);
+    sync();
+    step();
+    bool raw;
+    scale = rows.row_scales(lane, raw);
+    if constexpr (PAIRS) {
+      bool cleared = false;
+#pragma unroll
+      for (int r = 0; r < kRows; ++r) {
+        if (scale.finite[r] && (mask >> r & 1)) continue;
+        cleared = true;
+        for (int j = 0; j < At::kChunksPerThread; ++j)
+          *reinterpret_cast<uint4*>(exchange + r * At::kPlane + At::sample(j * At::kThreads + thread)) =
+              make_uint4(0, 0, 0, 0);
+      }
+      if (cleared) sync();
+    }
+    rows.template outer<false>(outer, inner.dft8, scale, raw, warp, lane, exchange);
+    sync();
+    step();
+  };
+  auto outer_inverse_of_all = [&] {
+    sync();
+    step();
+    stored.get_inverse(outer, lane);
+#pragma unroll
+    for (int i = 0; i < At::kUnitsPerWarp; ++i)
+      outer_inverse<At, PAIRS>(outer, inner.dft8, outer.last, i, warp * At::kUnitsPerWarp + i, lane, exchange);
+    sync();
+    step();
+  };
+
+  wait_for_kernel_before();  // the spectrum
+  const long long items = static_cast<long long>(p.work.channels) * p.work.splits;
+  for (long long item = blockIdx.x; item < items; item += gridDim.x) {
+    const int h = static_cast<int>(item / p.work.splits), split = static_cast<int>(item % p.work.splits);
+    const u32* spectrum = p.spectrum + static_cast<long long>(h) * At::M;
+    const ChannelScale channel(p.factors, p.skip, h, Kernel::kSpectrumGain);
+#pragma unroll
+    for (int i = 0; i < 2 * kPairs * R; ++i) sums[tile_of(0, 0, i)] = make_float4(0, 0, 0, 0);
+
+    for (int b = split * kRows; b < p.work.batch; b += p.work.splits * kRows) {
+      // The sums of a pair have one scale, so its rows go together only if theirs agree.
+      for (int mask = 3;;) {
+        RowScales<kRows> of_x, of_g;
+        outer_forward_of(p.u, p.pregate, pregated, b, h, mask, of_x);
+        prefetch(p.dy, b, h), prefetch(p.postgate, b, h);
+        Tile x[kPairs][2][R];
+#pragma unroll
+        for (int i = 0; i < kPairs; ++i) {
+          load_columns<At>(exchange, warp * kPairs + i, lane, x[i]);
+          inner.forward(x[i]);
+        }
+        outer_forward_of(p.dy, p.postgate, postgated, b, h, mask, of_g);
+        if (PAIRS && mask == 3 && of_x.exponent[0] + of_g.exponent[0] != of_x.exponent[1] + of_g.exponent[1]) {
+          mask = 1;
+          continue;
+        }
+        const int row = PAIRS && mask == 2 ? 1 : 0;
+        float product = power_of_two(of_x.exponent[row]) * power_of_two(of_g.exponent[row]);
+#pragma unroll
+        for (int r = 0; r < kRows; ++r)
+          if ((mask >> r & 1) && !(of_x.finite[r] && of_g.finite[r])) product = nan;
+
+#pragma unroll
+        for (int i = 0; i < kPairs; ++i) {
+          Tile g[2][R];
+          load_columns<At>(exchange, warp * kPairs + i, lane, g);
+          inner.forward(g);
+#pragma unroll
+          for (int k3 = 0; k3 < R; ++k3) {
+            Tile H[2][1];
+            split_columns(reinterpret_cast<const uint4*>(spectrum)[((warp * kPairs + i) * R + k3) * 32 + lane], H[0][0],
+                          H[1][0]);
+            channel.apply(H);
+#pragma unroll
+            for (int e = 0; e < 2; ++e) {
+              const Phases spectral = {H[e][0].re, H[e][0].im};
+              if (want_sums) {
+                float4& place = sums[tile_of(i, e, k3)];
+                float4 sum = place;
+                accumulate(sum, g[e][k3], x[i][e][k3], product);
+                place = sum;
+              }
+              x[i][e][k3] = times(x[i][e][k3], spectral);
+              g[e][k3] = times_conjugate(g[e][k3], spectral);
+            }
+          }
+          if (want_dx) {
+            inner.inverse(g);
+            store_columns<At>(exchange, warp * kPairs + i, lane, g);
+          }
+        }
+
+        // The results of rows in the exchange, times their channel's factor and that of `factor`, where there is one.
+        auto write = [&](const RowsView& to, const RowsView& factor, const RowScales<kRows>& scale) {
+          if (to.data == nullptr) return;
+#pragma unroll
+          for (int r = 0; r < kRows; ++r) {
+            if (b + r >= p.work.batch || !(mask >> r & 1)) continue;
+            const bool gated = factor.data != nullptr;
+            const Finish<Type> finish(scale.exponent[r], scale.finite[r] || !PAIRS ? channel.factor : nan, gated);
+#pragma unroll
+            for (int j = 0; j < At::kChunksPerThread; ++j) {
+              const int s = j * At::kThreads + thread;
+              const uint4 v = *reinterpret_cast<const uint4*>(exchange + r * At::kPlane + At::result(s));
+              uint4 f = make_uint4(0, 0, 0, 0);
+              if (gated) f = Access::load(Access::row(factor, b + r, h), 8 * s, p.length);
+              u32 words[4] = {v.x, v.y, v.z, v.w}, factors[4] = {f.x, f.y, f.z, f.w};
+              finish.apply(words, factors);
+              Access::store(Access::row(to, b + r, h), 8 * s, p.length,
+                            make_uint4(words[0], words[1], words[2], words[3]));
+            }
+          }
+        };
+        if (want_dx) {
+          outer_inverse_of_all();
+          write(p.du, p.pregate, of_g);
+          write(p.dpregate, p.u, of_g);
+          if (want_c) sync();
+        }
+        const int next = b + p.work.splits * kRows;
+        if (next < p.work.batch) prefetch(p.u, next, h), prefetch(p.pregate, next, h);
+        if (want_c) {
+          if (!want_dx) sync();
+#pragma unroll
+          for (int i = 0; i < kPairs; ++i) {
+            inner.inverse(x[i]);
+            store_columns<At>(exchange, warp * kPairs + i, lane, x[i]);
+          }
+          outer_inverse_of_all();
+          write(p.dpostgate, p.dy, of_x);
+        }
+        if (mask != 1) break;
+        mask = 2;
+      }
+    }
+    if (!want_sums) continue;
+    float4* to = p.sums + (static_cast<long long>(split) * p.work.channels + h) * (At::M / 2);
+#pragma unroll
+    for (int i = 0; i < 2 * kPairs * R; ++i) to[tile_of(0, 0, i)] = sums[tile_of(0, 0, i)];
+  }
+}
+
+}  // namespace ffc::cuda
