@@ -48,8 +48,8 @@ MUTATIONS = [
     ),
     (
         "src/cuda/kernels/warp_backward.cuh",
-        "g[i][k3] = times_conjugate(g[i][k3],",
-        "g[i][k3] = times(g[i][k3],",
+        "g[i][k3] = narrow(times_conjugate(G[e],",
+        "g[i][k3] = narrow(times(G[e],",
         "the input's gradient lacks a conjugation, short rows",
     ),
     (

@@ -81,9 +81,7 @@ __device__ __forceinline__ float2 unit(int numerator, int denominator) {
 /// exp(-+ 2 pi i i / 32) for 0 <= i <= 8: no instructions where i is known.
 template <bool INVERSE>
 __device__ __forceinline__ float2 root_of_32(int i) {
-  constexpr float kCosine[9] = {1.f,         0.98078528f, 0.92387953f, 0.83146961f, 0.70710678f,
-                                0.55557023f, 0.38268343f, 0.19509032f, 0.f};
-  return {kCosine[i], INVERSE ? kCosine[8 - i] : -kCosine[8 - i]};
+  return {cosine_of_32(i), INVERSE ? cosine_of_32(8 - i) : -cosine_of_32(8 - i)};
 }
 
 /// y[k] = sum_d x[d] w^d exp(-+ 2 pi i d k / R), in natural order. With E and O the same of the even and odd points for

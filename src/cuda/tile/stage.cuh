@@ -46,6 +46,11 @@ __device__ __forceinline__ Tile sum_columns(const Stacked& f, Tile x) {
   mma_16x8x16(d.re, d.im, f.c, f.s, f.n, f.d, x.re, x.im);
   return d;
 }
+__device__ __forceinline__ WideTile wide_sum_columns(const Stacked& f, Tile x) {
+  WideTile d;
+  mma_16x8x16_wide(d.re.x, d.re.y, d.im.x, d.im.y, f.c, f.s, f.n, f.d, x.re, x.im);
+  return d;
+}
 /// The same of a real tile.
 __device__ __forceinline__ Tile sum_columns_real(const Stacked& f, u32 x) {
   Tile d;
@@ -60,6 +65,10 @@ __device__ __forceinline__ void sum_columns_in_place(const Dft8& f, Tile& x, Til
   mma_16x8x16(a.re, b.re, x.re, y.re, x.im, y.im, f.inverse.c, f.inverse.s);
   mma_16x8x16(a.im, b.im, x.re, y.re, x.im, y.im, f.inverse.n, f.inverse.d);
   x = a, y = b;
+}
+__device__ __forceinline__ void wide_sum_columns_in_place(const Dft8& f, Tile x, Tile y, WideTile& a, WideTile& b) {
+  mma_16x8x16_wide(a.re.x, a.re.y, b.re.x, b.re.y, x.re, y.re, x.im, y.im, f.inverse.c, f.inverse.s);
+  mma_16x8x16_wide(a.im.x, a.im.y, b.im.x, b.im.y, x.re, y.re, x.im, y.im, f.inverse.n, f.inverse.d);
 }
 /// Real and imaginary parts of the same with conj(F): re C + im S, im C - re S. `f` is stacked, not its conjugate.
 __device__ __forceinline__ void real_of_conjugate_sum(const Stacked& f, Tile x, Tile y, u32& real_x, u32& real_y) {
