@@ -3,6 +3,7 @@
 //   n = 64 n3 + 8 n4 + n5,  k = k3 + R k4 + 8 R k5,  s the shift
 //   x[n3] exp(2 pi i n3 s / R),  n3 -> k3 between registers,  then for each k3, with K = k3 - s:
 //   sum over n4 of exp(-2 pi i n4 (k4 / 8 + 8 K / M)),  times exp(-2 pi i n5 (k4 / 64 + K / M)),  n5 -> k5
+//   n4, n5, k4 and k5 count from -4, k3 from -R/2
 //
 // What turns with 8 n4 + n5 between the stages is in the matrix of the stage that sums over n4 and in the turn after
 // it. A tile n3 is 64 neighbouring samples: lane i holds 2 i and 2 i + 1. In pairs the imaginary parts are a second
@@ -45,11 +46,11 @@ struct WarpTransform {
         turn_inverse(lane, memory + Turns::kBytes),
         matrix_forward(lane, memory + 2 * Turns::kBytes),
         matrix_inverse(lane, memory + 2 * Turns::kBytes + Matrices::kBytes) {
-    const int g = lane >> 2, t = 2 * (lane & 3);
+    const int g = (lane >> 2) - kMiddle, t = 2 * (lane & 3) - kMiddle;
     const float scale = kStage * kRounding;
 #pragma unroll
     for (int i = 0; i < R; ++i) {
-      const int K = 4 * i - kQuarters;  // four times k3 - s
+      const int K = 4 * (i - R / 2) - kQuarters;  // four times k3 - s
       auto stage = [&](int n4, int k4) { return n4 * (k4 * M / 2 + 8 * K); };
       auto turn = [&](int n5, int k4) { return n5 * (k4 * M / 16 + K); };
       matrix_forward.set(i, phases(stage(t, g), stage(t + 1, g), 4 * M, scale), warp == 0);

@@ -61,13 +61,24 @@ __device__ __forceinline__ void dft8(T (&x)[8]) {
   for (int i = 0; i < 8; ++i) x[i] = y[i];
 }
 
-/// X[k] = sum_n x[n] exp(-+ 2 pi i n k / R), unscaled.
+template <class T, int R>
+__device__ __forceinline__ void swap_halves(T (&x)[R]) {
+#pragma unroll
+  for (int i = 0; i < R / 2; ++i) {
+    const T low = x[i];
+    x[i] = x[i + R / 2], x[i + R / 2] = low;
+  }
+}
+
+/// X[k] = sum_n x[n] exp(-+ 2 pi i n k / R), unscaled; the spectrum's digit counts from -R/2, the samples' from 0.
 template <bool INVERSE, class T, int R>
 __device__ __forceinline__ void dft_registers(T (&x)[R]) {
   static_assert(R == 1 || R == 2 || R == 4 || R == 8, "a radix between registers is 1, 2, 4 or 8");
+  if constexpr (INVERSE) swap_halves(x);
   if constexpr (R == 2) dft2(x[0], x[1]);
   if constexpr (R == 4) dft4<INVERSE>(x[0], x[1], x[2], x[3]);
   if constexpr (R == 8) dft8<INVERSE>(x);
+  if constexpr (!INVERSE) swap_halves(x);
 }
 
 }  // namespace ffc::cuda

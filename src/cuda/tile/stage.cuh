@@ -28,13 +28,20 @@ __device__ __forceinline__ Stacked stacked_conjugate(Phases p, u32 zero) {
   return {own(p.c, zero << 1), own(negated(p.s), zero), own(p.s, zero), own(p.c, zero << 2)};
 }
 
-/// exp(-2 pi i row column / 8): symmetric, so it serves on either side.
+/// Digits of eight, of samples and of frequencies, count from -4: it keeps the angles between stages small, and with
+/// them the rounding of the smaller product in (c + i s) z. The first digit of the outer transform's frequencies counts
+/// from 0: there it was worse for one row, and no better for pairs. A transform from sample -a and frequency -b on is
+/// that from 0 on with its spectrum turned by exp(2 pi i a k / M), which the inverse takes back, and shifted by b
+/// (filter_transform.cuh).
+inline constexpr int kMiddle = 4;
+
+/// exp(-2 pi i (row - 4) (column - 4) / 8): symmetric, so it serves on either side.
 struct Dft8 {
   Stacked forward, inverse;
 
   __device__ __forceinline__ Dft8(int lane, u32 zero) {
-    const int g = lane >> 2, t = lane & 3;
-    const Phases p = phases(g * 2 * t, g * (2 * t + 1), 8, kStage * kRounding);
+    const int g = (lane >> 2) - kMiddle, t = 2 * (lane & 3) - kMiddle;
+    const Phases p = phases(g * t, g * (t + 1), 8, kStage * kRounding);
     forward = stacked(p, zero), inverse = stacked_conjugate(p, zero);
   }
 };
