@@ -28,7 +28,7 @@ MUTATIONS = [
         "return {sum(z.re, p.c, z.im, p.s), difference(z.im, p.c, z.re, p.s)};",
         "a turn's sign is flipped",
     ),
-    (RADIX, "INVERSE ? Tile{negated(z.im), z.re}", "INVERSE ? Tile{z.im, negated(z.re)}", "a stage turns back"),
+    (RADIX, "INVERSE ? T{negated(z.im), z.re}", "INVERSE ? T{z.im, negated(z.re)}", "a stage turns back"),
     (OUTER, "re[0][q] = pack_low(even, odd), re[1]", "re[0][q] = 0, re[1]", "half of the outputs are zero"),
     (ROWS, "      if (gated) x[i] = mul(x[i], pregate[i]);\n", "", "the gate of the input is ignored"),
     (ROWS, "          y[i] = mul(y[i], postgate[i]);\n", "", "the gate of the output is ignored"),
@@ -48,8 +48,8 @@ MUTATIONS = [
     ),
     (
         "src/cuda/kernels/warp_backward.cuh",
-        "g[i][k3] = times_conjugate(g[i][k3],",
-        "g[i][k3] = times(g[i][k3],",
+        "g[i][k3] = narrow(times_conjugate(G[e],",
+        "g[i][k3] = narrow(times(G[e],",
         "the input's gradient lacks a conjugation, short rows",
     ),
     (

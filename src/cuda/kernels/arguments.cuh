@@ -66,10 +66,13 @@ struct ChannelScale {
 };
 
 /// sum += G conj(X) scale, complex, of a tile's two columns: (re, im, re, im).
-__device__ __forceinline__ void accumulate(float4& sum, Tile g, Tile x, float scale) {
-  const float2 gr = Half::wide(g.re), gi = Half::wide(g.im), xr = Half::wide(x.re), xi = Half::wide(x.im);
+__device__ __forceinline__ void accumulate(float4& sum, WideTile g, WideTile x, float scale) {
+  const float2 gr = g.re, gi = g.im, xr = x.re, xi = x.im;
   sum.x += scale * (gr.x * xr.x + gi.x * xi.x), sum.y += scale * (gi.x * xr.x - gr.x * xi.x);
   sum.z += scale * (gr.y * xr.y + gi.y * xi.y), sum.w += scale * (gi.y * xr.y - gr.y * xi.y);
+}
+__device__ __forceinline__ void accumulate(float4& sum, Tile g, Tile x, float scale) {
+  accumulate(sum, WideTile{Half::wide(g.re), Half::wide(g.im)}, WideTile{Half::wide(x.re), Half::wide(x.im)}, scale);
 }
 
 }  // namespace ffc::cuda

@@ -5,6 +5,8 @@
 //   inner   n3 -> k3 between registers, sum over n4 of exp(-2 pi i n4 (k4 / 8 + 8 K / M)),
 //           times exp(-2 pi i n5 (k4 / 64 + K / M)), n5 -> k5
 //
+// Digits of eight count from -4, but k1 from 0; n3 and k3 from -R/2.
+//
 // Two complex products a point less than turning by exp(-2 pi i (64 n3 + 8 n4 + n5)(k1 + 8 k2 - s) / M) between the
 // halves (outer.cuh), each way, and two roundings less.
 #pragma once
@@ -29,19 +31,20 @@ struct ColumnOuter {
   u32 zero;
 
   __device__ __forceinline__ ColumnOuter(int lane, int warp, u32 unknown_zero) : zero(unknown_zero) {
-    const int g = lane >> 2, t = 2 * (lane & 3);
+    const int g = (lane >> 2) - kMiddle, t = 2 * (lane & 3) - kMiddle;
+    const int g1 = g + kMiddle, t1 = t + kMiddle;  // k1
     const float scale = kStage * kRounding;
     constexpr int M = At::M;
     // Everything over 4 M: n1 (k1 - s) / 8, n2 (k1 - s) / 64, n2 k2 / 8, and 64 n3 (k1 + 8 k2 - s) / M in two parts.
-    const int n3 = At::O == 64 ? warp >> 3 : warp;
+    const int n3 = (At::O == 64 ? warp >> 3 : warp) - At::R / 2;
     auto stage = [&](int n1, int k1) { return (4 * k1 - kQuarters) * (n1 * M / 8 + (At::O == 8 ? 64 * n3 : 0)); };
     auto between = [&](int n2, int k1) { return (4 * k1 - kQuarters) * (n2 * M / 64 + 64 * n3); };
     auto second = [&](int n2, int k2) { return 4 * k2 * (n2 * M / 8 + 8 * 64 * n3); };
-    first = stacked(phases(stage(t, g), stage(t + 1, g), 4 * M, scale), zero);
-    last = stacked(phases(stage(g, t), stage(g, t + 1), 4 * M, scale), zero);
+    first = stacked(phases(stage(t, g1), stage(t + 1, g1), 4 * M, scale), zero);
+    last = stacked(phases(stage(g, t1), stage(g, t1 + 1), 4 * M, scale), zero);
     if constexpr (At::O == 64) {
-      between_forward[0] = phases(between(t, g), between(t + 1, g), 4 * M);
-      between_inverse[0] = phases(between(g, t), between(g, t + 1), 4 * M);
+      between_forward[0] = phases(between(t, g1), between(t + 1, g1), 4 * M);
+      between_inverse[0] = phases(between(g, t1), between(g, t1 + 1), 4 * M);
     }
     if constexpr (kFolded) {
       second_forward[0] = phases(second(t, g), second(t + 1, g), 4 * M, scale);
@@ -64,14 +67,15 @@ struct ColumnInner {
   __device__ __forceinline__ ColumnInner(int lane, int warp, bool writer, u32 unknown_zero, unsigned char* memory)
       : dft8(lane, unknown_zero), zero(unknown_zero), table(reinterpret_cast<const uint4*>(memory) + lane) {
     if (!writer) return;
-    const int g = lane >> 2, t = 2 * (lane & 3);
+    const int g = (lane >> 2) - kMiddle, t = 2 * (lane & 3) - kMiddle;
     const float scale = kStage * kRounding;
     constexpr int M = At::M, kPerWarp = kTiles / At::W;
     uint4* to = reinterpret_cast<uint4*>(memory) + lane;
     for (int i = 0; i < kPerWarp; ++i) {
       const int tile = warp * kPerWarp + i, column = tile / R, k3 = tile % R;
-      const int k = At::O == 64 ? column / 8 + 8 * (column % 8) : column;  // columns lie in the order k1, k2
-      const int K = 4 * (k + At::O * k3) - kQuarters;
+      // Columns lie in the order k1, k2.
+      const int k = At::O == 64 ? column / 8 + 8 * (column % 8 - kMiddle) : column;
+      const int K = 4 * (k + At::O * (k3 - R / 2)) - kQuarters;
       auto stage = [&](int n4, int k4) { return n4 * (k4 * M / 2 + 8 * K); };
       auto turn = [&](int n5, int k4) { return n5 * (k4 * M / 16 + K); };
       const Phases a = phases(stage(t, g), stage(t + 1, g), 4 * M, scale),

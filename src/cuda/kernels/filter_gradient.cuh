@@ -127,9 +127,9 @@ __global__ void __launch_bounds__(FilterTransform<ROW>::kThreads, FilterTransfor
     load_points(points, F::place(n), kStep, x);
     twisted_transform<true>(x, unit<true>(n, F::N));
     const float scale = F::kGain * F::kSpectrumGain;
-    float2 turn = p.pairs ? float2{1, 0} : unit<false>(n, 4 * F::N);
+    float2 turn = unit<false>(n * F::shift(p.pairs), 4 * F::N);
     turn = {turn.x * scale, turn.y * scale};
-    const float2 step = p.pairs ? float2{1, 0} : unit<false>(1, 4 * F::R1);
+    const float2 step = unit<false>(F::shift(p.pairs), 4 * F::R1);
 #pragma unroll
     for (int a = 0; a < F::R1; ++a) x[a] = x[a] * turn, turn = turn * step;
     if (p.dskip && n == 0) p.dskip[channel] = x[0].x;

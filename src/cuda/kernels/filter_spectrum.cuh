@@ -21,7 +21,7 @@ template <class F, class T, int COUNT>
 __device__ __forceinline__ void load_taps(const SpectrumParameters& p, int channel, int part, int first,
                                           float2 (&x)[COUNT]) {
   constexpr int kStep = F::N / COUNT;
-  const float2 half = F::kParts > 1 ? unit<false>(4 * part - (p.pairs ? 0 : 1), 4 * F::kParts) : float2{0, 0};
+  const float2 half = F::kParts > 1 ? unit<false>(4 * part - F::shift(p.pairs), 4 * F::kParts) : float2{0, 0};
   const T* k = p.k.row<T>(channel) + first;
   const int positive = static_cast<int>(p.fold.positive) - first;
 #pragma unroll
@@ -89,7 +89,7 @@ __global__ void __launch_bounds__(FilterTransform<ROW>::kThreads, FilterTransfor
   float2* points = reinterpret_cast<float2*>(shared);
   const StagedSpectrum<F> staged{reinterpret_cast<uint4*>(shared)};
   u32* scratch = reinterpret_cast<u32*>(shared + F::kPointsBytes);
-  const int channel = blockIdx.x, shift = p.pairs ? 0 : 1;  // 4 s
+  const int channel = blockIdx.x, shift = F::shift(p.pairs);
   uint4* spectrum = reinterpret_cast<uint4*>(p.spectrum + static_cast<long long>(channel) * F::M);
 
   const int zero =

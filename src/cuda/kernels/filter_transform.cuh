@@ -70,20 +70,17 @@ __device__ __forceinline__ float2 multiply_add(float2 f, float2 x, float2 sum) {
   return {fmaf(-f.y, x.y, fmaf(f.x, x.x, sum.x)), fmaf(f.y, x.x, fmaf(f.x, x.y, sum.y))};
 }
 
-/// exp(-+ 2 pi i numerator / denominator), good to 5e-7 up to pi; denominator a power of two. Its powers up to 31 serve
-/// as twiddles, far better than halves need.
+/// exp(-+ 2 pi i numerator / denominator) as in tile.cuh. Its powers up to 31 serve as twiddles, far better than halves
+/// need.
 template <bool INVERSE>
 __device__ __forceinline__ float2 unit(int numerator, int denominator) {
-  float s, c;
-  __sincosf(6.283185307f / static_cast<float>(denominator) * static_cast<float>(numerator), &s, &c);
-  return {c, INVERSE ? s : -s};
+  const float2 u = unit(numerator, denominator);
+  return {u.x, INVERSE ? -u.y : u.y};
 }
 /// exp(-+ 2 pi i i / 32) for 0 <= i <= 8: no instructions where i is known.
 template <bool INVERSE>
 __device__ __forceinline__ float2 root_of_32(int i) {
-  constexpr float kCosine[9] = {1.f,         0.98078528f, 0.92387953f, 0.83146961f, 0.70710678f,
-                                0.55557023f, 0.38268343f, 0.19509032f, 0.f};
-  return {kCosine[i], INVERSE ? kCosine[8 - i] : -kCosine[8 - i]};
+  return {cosine_of_32(i), INVERSE ? cosine_of_32(8 - i) : -cosine_of_32(8 - i)};
 }
 
 /// y[k] = sum_d x[d] w^d exp(-+ 2 pi i d k / R), in natural order. With E and O the same of the even and odd points for
@@ -124,6 +121,11 @@ struct FilterTransform {
   static constexpr float kSpectrumGain = static_cast<float>(spectrum_gain(kSizes[ROW]) / gain(kSizes[ROW]));
   static constexpr int kPointsBytes = (N + N / R3) * static_cast<int>(sizeof(float2));
   static constexpr int kSharedBytes = kPointsBytes + 32 * static_cast<int>(sizeof(float));
+
+  /// The engine's digits k2, k4 and k5 count from -4, k3 from -R/2: position 0 holds frequency -kFirstFrequency, and
+  /// position(k) frequency k - s with this in s, four times which is the shift.
+  static constexpr int kFirstFrequency = M / 2 + M / 16 + O * (R / 2) + (O > 8 ? 32 : 0);
+  __device__ static __forceinline__ int shift(bool pairs) { return 4 * kFirstFrequency + (pairs ? 0 : 1); }
 
   /// Where a value stands in shared memory: a word of padding after every row, against bank conflicts.
   __device__ static __forceinline__ int place(int row, int column) { return row * (R3 + 1) + column; }

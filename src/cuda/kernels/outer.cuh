@@ -4,8 +4,9 @@
 //   forward   n1 -> k1, times exp(-2 pi i n2 (k1 - s) / 64), n2 -> k2, times exp(-2 pi i m (K - s) / M)
 //   inverse   the conjugates in reverse order: of the samples the real part, and in pairs the imaginary part too
 //
-// A unit is eight tiles, n5 = 0..7, at 8 c = 64 n3 + 8 n4 (outer 64) or 64 n3 with rows or columns n4 (outer 8). Where
-// a warp has several units, exp(-2 pi i 8 c (K - s) / M) is folded into the constants of the stages around it.
+// Digits of eight count from -4, but k1 from 0; n3 from -R/2. A unit is eight tiles, all n5, at 8 c = 64 n3 + 8 n4
+// (outer 64) or 64 n3 with rows or columns n4 (outer 8). Where a warp has several units, exp(-2 pi i 8 c (K - s) / M)
+// is folded into the constants of the stages around it.
 #pragma once
 
 #include "cuda/kernels/layout.cuh"
@@ -41,36 +42,38 @@ struct OuterTables {
   __device__ __forceinline__ OuterTables(int lane, int warp, u32 unknown_zero, unsigned char* memory)
       : forward(lane, memory), inverse(lane, memory + Table::kBytes), zero(unknown_zero) {
     const bool writer = warp == 0;
-    const int g = lane >> 2, t = lane & 3;
-    const int fold_first = FOLDED && At::O == 8 ? 64 * warp : 0;
+    const int g = (lane >> 2) - kMiddle, t = 2 * (lane & 3) - kMiddle;
+    const int g1 = g + kMiddle, t1 = t + kMiddle;  // k1
+    const int fold_first = FOLDED && At::O == 8 ? 64 * (warp - At::R / 2) : 0;
     auto shifted = [&](int n, int k) { return (n * (At::M / 8) + fold_first) * (4 * k - kQuarters); };  // over 4 M
-    first = stacked(phases(shifted(2 * t, g), shifted(2 * t + 1, g), 4 * At::M, kStage * kRounding), zero);
-    last = stacked(phases(shifted(g, 2 * t), shifted(g, 2 * t + 1), 4 * At::M, kStage * kRounding), zero);
+    first = stacked(phases(shifted(t, g1), shifted(t + 1, g1), 4 * At::M, kStage * kRounding), zero);
+    last = stacked(phases(shifted(g, t1), shifted(g, t1 + 1), 4 * At::M, kStage * kRounding), zero);
 #pragma unroll
     for (int i = 0; i < U; ++i) {
-      const int unit = warp * U + i;
+      const int unit = warp * U + i - At::kUnits / 2;
       if constexpr (At::O == 64) {
         const int fold = kFolded ? 8 * unit : 0, per = At::M / 64;  // n2 / 64 + 8 c / M = (n2 per + 8 c) / M
-        between_forward[i] = turned(2 * t * per + fold, g, (2 * t + 1) * per + fold, g);
-        between_inverse[i] = turned(g * per + fold, 2 * t, g * per + fold, 2 * t + 1);
+        between_forward[i] = turned(t * per + fold, g1, (t + 1) * per + fold, g1);
+        between_inverse[i] = turned(g * per + fold, t1, g * per + fold, t1 + 1);
         if constexpr (kFolded) {
           // n2 k2 / 8 + 8 c 8 k2 / M = k2 (n2 per + 8 c) 8 / M
           const float scale = kStage * kRounding;
-          second_forward[i] = phases(g * (2 * t * per + fold), g * ((2 * t + 1) * per + fold), At::M / 8, scale);
-          second_inverse[i] = phases(2 * t * (g * per + fold), (2 * t + 1) * (g * per + fold), At::M / 8, scale);
+          second_forward[i] = phases(g * (t * per + fold), g * ((t + 1) * per + fold), At::M / 8, scale);
+          second_inverse[i] = phases(t * (g * per + fold), (t + 1) * (g * per + fold), At::M / 8, scale);
         }
       }
     }
 #pragma unroll
-    for (int n5 = 0; n5 < 8; ++n5) {
+    for (int i = 0; i < 8; ++i) {
+      const int n5 = i - kMiddle;
       if constexpr (At::O == 64) {
-        const int m = (FOLDED ? 0 : 8 * warp) + n5;
-        forward.set(n5, turned(m, 2 * t + 8 * g, m, 2 * t + 1 + 8 * g), writer);  // rows k2, columns k1
-        inverse.set(n5, turned(m, g + 16 * t, m, g + 16 * t + 8), writer);        // rows k1, columns k2
+        const int m = (FOLDED ? 0 : 8 * (warp - At::kUnits / 2)) + n5;
+        forward.set(i, turned(m, t1 + 8 * g, m, t1 + 1 + 8 * g), writer);    // rows k2, columns k1
+        inverse.set(i, turned(m, g1 + 8 * t, m, g1 + 8 * (t + 1)), writer);  // rows k1, columns k2
       } else {
-        const int m = (FOLDED ? 0 : 64 * warp) + n5;
-        forward.set(n5, turned(m + 16 * t, g, m + 16 * t + 8, g), writer);        // rows k1, columns n4
-        inverse.set(n5, turned(m + 8 * g, 2 * t, m + 8 * g, 2 * t + 1), writer);  // rows n4, columns k1
+        const int m = (FOLDED ? 0 : 64 * (warp - At::R / 2)) + n5;
+        forward.set(i, turned(m + 8 * t, g1, m + 8 * (t + 1), g1), writer);  // rows k1, columns n4
+        inverse.set(i, turned(m + 8 * g, t1, m + 8 * g, t1 + 1), writer);    // rows n4, columns k1
       }
     }
   }
@@ -95,7 +98,7 @@ __device__ __forceinline__ void outer_forward(const Tables& a, const Dft8& dft8,
         z[e] = sum_columns_real(first, x(n5, 0));
       if constexpr (At::O == 64) z[e] = sum_columns(second, times(z[e], a.between_forward[i]));
       if constexpr (Tables::kTurned)
-        if (!(Tables::kFolded && n5 == 0)) z[e] = times(z[e], a.forward.get(n5));
+        if (!(Tables::kFolded && n5 == kMiddle)) z[e] = times(z[e], a.forward.get(n5));
     }
     re[0][q] = pack_low(z[0].re, z[1].re), re[1][q] = pack_high(z[0].re, z[1].re);
     im[0][q] = pack_low(z[0].im, z[1].im), im[1][q] = pack_high(z[0].im, z[1].im);
@@ -132,7 +135,7 @@ __device__ __forceinline__ void outer_inverse(const Tables& a, const Dft8& dft8,
       const int n5 = 2 * q + e;
       z[e] = {word(in_re[e], q), word(in_im[e], q)};
       if constexpr (Tables::kTurned)
-        if (!(Tables::kFolded && n5 == 0)) z[e] = times_conjugate(z[e], a.inverse.get(n5));
+        if (!(Tables::kFolded && n5 == kMiddle)) z[e] = times_conjugate(z[e], a.inverse.get(n5));
       if constexpr (At::O == 64) z[e] = times_conjugate(sum_columns(second, z[e]), a.between_inverse[i]);
     }
     u32 even, odd;

@@ -220,16 +220,17 @@ struct RowScales {
 /// BY_STAGE: without postgate, halves may get their scale from the constants of the last stage.
 template <class Type, bool BY_STAGE = false>
 struct Finish {
-  float scale, factor;
+  float once;  // 2^exponent factor, 2^127 at most: zeros stay zeros
   u32 twice;
-  bool exact;  // 2^exponent factor is harmless in half precision
+  bool exact;  // it is harmless in half precision
   bool gated;
 
-  __device__ __forceinline__ Finish(int exponent, float channel_factor, bool is_gated)
-      : scale(power_of_two(exponent)), factor(channel_factor), gated(is_gated) {
-    const float once = scale * factor;
+  /// `factor`: of the channel, or NaN.
+  __device__ __forceinline__ Finish(int exponent, float factor, bool is_gated)
+      : once(power_of_two(exponent) * factor), gated(is_gated) {
     exact = Type::kIsHalf && once >= 0x1p-6f && once <= 0x1p6f;
     twice = pack(once, once);
+    if (once > 0x1p127f) once = 0x1p127f;
   }
 
   /// What the last stage is to be scaled by.
@@ -257,15 +258,16 @@ struct Finish {
       }
     }
 #pragma unroll
-    for (int i = 0; i < WORDS; ++i) {
-      float2 f = Half::wide(v[i]);
-      f.x = f.x * factor * scale, f.y = f.y * factor * scale;
-      if (gated) {
-        const float2 p = Type::wide(postgate[i]);
-        f.x *= p.x, f.y *= p.y;
-      }
-      v[i] = Type::narrow(f.x, f.y);
+    for (int i = 0; i < WORDS; ++i) v[i] = finished(Half::wide(v[i]), postgate[i]);
+  }
+  /// The same of results in fp32, rounded once.
+  __device__ __forceinline__ u32 finished(float2 v, u32 postgate) const {
+    v.x *= once, v.y *= once;
+    if (gated) {
+      const float2 p = Type::wide(postgate);
+      v.x *= p.x, v.y *= p.y;
     }
+    return Type::narrow(v.x, v.y);
   }
 };
 

@@ -54,6 +54,7 @@ struct StagedForward {
   static constexpr int kTeamBytes =
       kExchanges * 2 * At::kPlane + kStagedBytes + kTableBytes + (Row::kScaleBytes + 15) / 16 * 16;
   static constexpr int kSharedBytes = kTeams * kTeamBytes + kColumnBytes;
+  static constexpr bool kByStage = !GATED && Type::kIsHalf;  // the results' scales
   static constexpr float kSpectrumGain = static_cast<float>(spectrum_gain(kSizes[ROW]));
 
   static constexpr int kColumns = 2 * At::kColumnsPerWarp;
@@ -178,11 +179,9 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, GATED, Type, Access>
       for (int r = 0; r < kRows; ++r)
 #pragma unroll
         for (int j = 0; j < At::kChunksPerThread; ++j) gates[r][j] = gate_chunk(r, j);
-    auto finish = [&](int r) {
-      return Finish < Type, !GATED && Type::kIsHalf > (scale.exponent[r], channel.factor, postgated);
-    };
+    auto finish = [&](int r) { return Finish<Type, Kernel::kByStage>(scale.exponent[r], channel.factor, postgated); };
     Stacked last = outer.last;
-    if constexpr (!GATED && Type::kIsHalf) last = scaled(last, finish(0).by_stage(), finish(kRows - 1).by_stage());
+    if constexpr (Kernel::kByStage) last = scaled(last, finish(0).by_stage(), finish(kRows - 1).by_stage());
     sync();
 #pragma unroll
     for (int i = 0; i < At::kUnitsPerWarp; ++i)

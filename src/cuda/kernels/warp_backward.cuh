@@ -22,6 +22,7 @@ __global__ void __launch_bounds__(WarpBackward<ROW, PAIRS>::kThreads, WarpBackwa
   const bool pregated = p.pregate.data != nullptr, postgated = p.postgate.data != nullptr;
   const bool want_dx = p.du.data || p.dpregate.data, want_c = p.dpostgate.data != nullptr,
              want_sums = p.sums != nullptr;
+  const float nan = __int_as_float(0x7fffffff);
   extern __shared__ __align__(16) unsigned char shared[];
   const Transform transform(lane, threadIdx.x / 32, p.work.batch >> 31, shared);
 
@@ -57,7 +58,7 @@ __global__ void __launch_bounds__(WarpBackward<ROW, PAIRS>::kThreads, WarpBackwa
       }
     }
   };
-  auto forward = [&](const Samples& s, const int (&mask)[kSlots], Tile(&z)[kSlots][R]) {
+  auto first_stage = [&](const Samples& s, const int (&mask)[kSlots], Tile(&z)[kSlots][R]) {
 #pragma unroll
     for (int i = 0; i < kSlots; ++i) {
       u32 x[kRows][R];
@@ -65,9 +66,8 @@ __global__ void __launch_bounds__(WarpBackward<ROW, PAIRS>::kThreads, WarpBackwa
       for (int r = 0; r < kRows; ++r)
 #pragma unroll
         for (int n3 = 0; n3 < R; ++n3) x[r][n3] = PAIRS && !(mask[i] >> r & 1) ? 0 : s.x[i][r][n3];
-      transform.forward(x, z[i]);
+      transform.first_stage(x, z[i]);
     }
-    transform.finish_forward(z);
   };
 
   wait_for_kernel_before();  // the spectrum
@@ -99,24 +99,36 @@ __global__ void __launch_bounds__(WarpBackward<ROW, PAIRS>::kThreads, WarpBackwa
 #pragma unroll
         for (int i = 0; i < kSlots; ++i) mask[i] = parts == 1 ? 3 : 1 << part;
         Tile x[kSlots][R], g[kSlots][R];
-        forward(sx, mask, x);
-        forward(sg, mask, g);
+        first_stage(sx, mask, x);
+        first_stage(sg, mask, g);
+        transform.second_stage(x, g);
+        float product[kSlots];
 #pragma unroll
         for (int i = 0; i < kSlots; ++i) {
           const int row = PAIRS && mask[i] == 2 ? 1 : 0;
-          float product = power_of_two(sx.exponent[i][row]) * power_of_two(sg.exponent[i][row]);
+          product[i] = power_of_two(sx.exponent[i][row]) * power_of_two(sg.exponent[i][row]);
 #pragma unroll
           for (int r = 0; r < kRows; ++r)
-            if ((mask[i] >> r & 1) && !(sx.finite[i][r] && sg.finite[i][r])) product = __int_as_float(0x7fffffff);
+            if ((mask[i] >> r & 1) && !(sx.finite[i][r] && sg.finite[i][r])) product[i] = nan;
+        }
 #pragma unroll
-          for (int k3 = 0; k3 < R; ++k3) {
-            if (want_sums) accumulate(sums[k3], g[i][k3], x[i][k3], product);
-            x[i][k3] = times(x[i][k3], {H[0][k3].re, H[0][k3].im});
-            g[i][k3] = times_conjugate(g[i][k3], {H[0][k3].re, H[0][k3].im});
+        for (int n = 0; n < kSlots * R; n += 2) {
+          WideTile X[2], G[2];
+          transform.third_stage(x, n, X);
+          transform.third_stage(g, n, G);
+#pragma unroll
+          for (int e = 0; e < 2; ++e) {
+            const int i = (n + e) / R, k3 = (n + e) % R;
+            if (want_sums) accumulate(sums[k3], G[e], X[e], product[i]);
+            const WidePhases spectral = wide_phases(H[0][k3]);
+            x[i][k3] = narrow(times(X[e], spectral));
+            g[i][k3] = narrow(times_conjugate(G[e], spectral));
           }
-
+        }
+#pragma unroll
+        for (int i = 0; i < kSlots; ++i) {
           // result times gate, where gate is null 1, to rows; null rows: not wanted.
-          u32 y[kRows][R];
+          float2 y[kRows][R];
           auto write = [&](const RowsView& rows, const RowsView& gate, const Samples& s) {
             if (rows.data == nullptr) return;
 #pragma unroll
@@ -125,12 +137,12 @@ __global__ void __launch_bounds__(WarpBackward<ROW, PAIRS>::kThreads, WarpBackwa
               if (at >= p.work.batch || !(mask[i] >> r & 1)) continue;
               u32 words[R], factors[R];
 #pragma unroll
-              for (int n3 = 0; n3 < R; ++n3) words[n3] = y[r][n3], factors[n3] = 0;
+              for (int n3 = 0; n3 < R; ++n3) factors[n3] = 0;
               if (gate.data) load(gate, at, h, factors);
-              Finish<Type>(s.exponent[i][r], channel.factor, gate.data != nullptr).apply(words, factors);
+              const Finish<Type> finish(s.exponent[i][r], !PAIRS || s.finite[i][r] ? channel.factor : nan,
+                                        gate.data != nullptr);
 #pragma unroll
-              for (int n3 = 0; n3 < R; ++n3)
-                if (PAIRS && !s.finite[i][r]) words[n3] = ~0u;  // NaN
+              for (int n3 = 0; n3 < R; ++n3) words[n3] = finish.finished(y[r][n3], factors[n3]);
               store_row<R, Access>(rows, at, h, lane, p.length, words);
             }
           };

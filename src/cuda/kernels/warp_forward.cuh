@@ -73,29 +73,35 @@ __global__ void __launch_bounds__(WarpForward<ROW, PAIRS>::kThreads, WarpForward
 #pragma unroll
         for (int n3 = 0; n3 < R; ++n3) x[r][n3] = mul(x[r][n3], factor);
       }
-      transform.forward(x, z[i]);
+      transform.first_stage(x, z[i]);
     }
     at.advance();
     fetch();
 
-    transform.finish_forward(z);
+    transform.second_stage(z);
+#pragma unroll
+    for (int n = 0; n < kSlots * R; n += 2) {
+      WideTile X[2];
+      transform.third_stage(z, n, X);
+#pragma unroll
+      for (int e = 0; e < 2; ++e) z[(n + e) / R][(n + e) % R] = narrow(times(X[e], wide_phases(H[0][(n + e) % R])));
+    }
 #pragma unroll
     for (int i = 0; i < kSlots; ++i) {
-#pragma unroll
-      for (int k3 = 0; k3 < R; ++k3) z[i][k3] = times(z[i][k3], {H[0][k3].re, H[0][k3].im});
-      u32 y[kRows][R];
+      float2 y[kRows][R];
       transform.inverse(z[i], y);
 #pragma unroll
       for (int r = 0; r < kRows; ++r) {
         const int b = first + kRows * i + r;
         if (b >= p.work.batch) continue;
-        u32 gate[R];
+        u32 gate[R]{};
         if (postgated) load_row<R, Access>(p.postgate, true, b, h, lane, p.length, gate);
-        Finish<Type>(exponents[i][r], channel.factor, postgated).apply(y[r], gate);
+        const float nan = __int_as_float(0x7fffffff);
+        const Finish<Type> finish(exponents[i][r], !PAIRS || finite[i][r] ? channel.factor : nan, postgated);
+        u32 words[R];
 #pragma unroll
-        for (int n3 = 0; n3 < R; ++n3)
-          if (PAIRS && !finite[i][r]) y[r][n3] = ~0u;  // NaN
-        store_row<R, Access>(p.y, b, h, lane, p.length, y[r]);
+        for (int n3 = 0; n3 < R; ++n3) words[n3] = finish.finished(y[r][n3], gate[n3]);
+        store_row<R, Access>(p.y, b, h, lane, p.length, words);
       }
     }
   }

@@ -3,10 +3,15 @@
 //   n = 64 n3 + 8 n4 + n5,  k = k3 + R k4 + 8 R k5,  s the shift
 //   x[n3] exp(2 pi i n3 s / R),  n3 -> k3 between registers,  then for each k3, with K = k3 - s:
 //   sum over n4 of exp(-2 pi i n4 (k4 / 8 + 8 K / M)),  times exp(-2 pi i n5 (k4 / 64 + K / M)),  n5 -> k5
+//   n4, n5, k4 and k5 count from -4, k3 from -R/2
 //
 // What turns with 8 n4 + n5 between the stages is in the matrix of the stage that sums over n4 and in the turn after
 // it. A tile n3 is 64 neighbouring samples: lane i holds 2 i and 2 i + 1. In pairs the imaginary parts are a second
 // row.
+//
+// The sums of a stage stay in fp32 through what they are multiplied by, and are rounded to halves once, for the next
+// stage; after the last one no more than the output is. The errors of short rows scatter more than those of long ones,
+// and here there is time for it: a few more instructions, of many around the transform.
 #pragma once
 
 #include "cuda/kernels/arguments.cuh"
@@ -24,79 +29,95 @@ struct WarpTransform {
   static constexpr int kHeadroom = R == 1 ? 0 : R == 8 ? 2 : 1;  // samples are scaled down by 2^this: about sqrt(R)
   static_assert(kSizes[ROW].outer == 1, "longer rows need an exchange");
 
-  using Table = LaneTable<R, (R > 2)>;  // by k3
-  static constexpr int kTableBytes = 4 * Table::kBytes;
+  using Matrices = LaneTable<R, (R > 1)>;  // by k3
+  using Turns = LaneTable<R, (R > 1), WidePhases>;
+  static constexpr int kTableBytes = 2 * Matrices::kBytes + 2 * Turns::kBytes;
 
   Dft8 dft8;
   u32 zero;
-  Table matrix_forward, turn_forward;  // rows k4, columns n4; rows k4, columns n5
-  Table turn_inverse, matrix_inverse;  // rows n5, columns k4; rows n4, columns k4
-  Phases shift[R];                     // exp(-2 pi i n3 s / R), twice
+  Turns turn_forward, turn_inverse;         // rows k4, columns n5; rows n5, columns k4
+  Matrices matrix_forward, matrix_inverse;  // rows k4, columns n4; rows n4, columns k4
 
   /// `memory`: kTableBytes of shared memory, the same for all warps of a block.
   __device__ __forceinline__ WarpTransform(int lane, int warp, u32 unknown_zero, unsigned char* memory)
       : dft8(lane, unknown_zero),
         zero(unknown_zero),
-        matrix_forward(lane, memory),
-        turn_forward(lane, memory + Table::kBytes),
-        turn_inverse(lane, memory + 2 * Table::kBytes),
-        matrix_inverse(lane, memory + 3 * Table::kBytes) {
-    const int g = lane >> 2, t = 2 * (lane & 3);
+        turn_forward(lane, memory),
+        turn_inverse(lane, memory + Turns::kBytes),
+        matrix_forward(lane, memory + 2 * Turns::kBytes),
+        matrix_inverse(lane, memory + 2 * Turns::kBytes + Matrices::kBytes) {
+    const int g = (lane >> 2) - kMiddle, t = 2 * (lane & 3) - kMiddle;
     const float scale = kStage * kRounding;
 #pragma unroll
     for (int i = 0; i < R; ++i) {
-      const int K = 4 * i - kQuarters;  // four times k3 - s
+      const int K = 4 * (i - R / 2) - kQuarters;  // four times k3 - s
       auto stage = [&](int n4, int k4) { return n4 * (k4 * M / 2 + 8 * K); };
       auto turn = [&](int n5, int k4) { return n5 * (k4 * M / 16 + K); };
       matrix_forward.set(i, phases(stage(t, g), stage(t + 1, g), 4 * M, scale), warp == 0);
-      turn_forward.set(i, phases(turn(t, g), turn(t + 1, g), 4 * M), warp == 0);
-      turn_inverse.set(i, phases(turn(g, t), turn(g, t + 1), 4 * M), warp == 0);
+      turn_forward.set(i, wide_phases(turn(t, g), turn(t + 1, g), 4 * M), warp == 0);
+      turn_inverse.set(i, wide_phases(turn(g, t), turn(g, t + 1), 4 * M), warp == 0);
       matrix_inverse.set(i, phases(stage(g, t), stage(g, t + 1), 4 * M, scale), warp == 0);
-      shift[i] = phases(i * kQuarters, i * kQuarters, 4 * R);
     }
-    if (Table::kBytes) __syncthreads();
+    if (kTableBytes) __syncthreads();
   }
 
-  /// Samples as loaded, tile n3 of two real rows (or one): rows n4, columns n5. Spectrum: tiles k3, rows k4, columns
-  /// k5.
-  __device__ __forceinline__ void forward(const u32 (&x)[kRows][R], Tile (&z)[R]) const {
+  /// n3 -> k3 of the samples as loaded, tile n3 of two real rows (or one): rows n4, columns n5.
+  __device__ __forceinline__ void first_stage(const u32 (&x)[kRows][R], Tile (&z)[R]) const {
 #pragma unroll
     for (int n3 = 0; n3 < R; ++n3) {
       const u32 real = transpose_8x8(x[0][n3]);
       if constexpr (PAIRS)
         z[n3] = {real, transpose_8x8(x[1][n3])};
       else
-        z[n3] = n3 == 0 ? Tile{real, 0u} : Tile{mul(real, shift[n3].c), mul(real, negated(shift[n3].s))};
+        z[n3] = n3 == 0
+                    ? Tile{real, 0u}
+                    : Tile{mul(real, half_cosine_of_32(turn_of(n3))), mul(real, half_cosine_of_32(8 - turn_of(n3)))};
     }
     dft_registers<false>(z);
-#pragma unroll
-    for (int k3 = 0; k3 < R; ++k3)
-      z[k3] = times(sum_columns(stacked(matrix_forward.get(k3), zero), z[k3]), turn_forward.get(k3));
   }
-
-  /// The samples: real parts, and in pairs imaginary parts.
-  __device__ __forceinline__ void inverse(Tile (&z)[R], u32 (&x)[kRows][R]) const {
+  /// n4 -> k4 of transforms side by side, and the turn: rows k4, columns n5. What they share is read once.
+  template <class... Tiles>
+  __device__ __forceinline__ void second_stage(Tiles&... z) const {
 #pragma unroll
     for (int k3 = 0; k3 < R; ++k3) {
-      z[k3] = times_conjugate(sum_columns(dft8.inverse, z[k3]), turn_inverse.get(k3));
-      z[k3] = sum_columns(stacked_conjugate(matrix_inverse.get(k3), zero), z[k3]);
+      const Stacked matrix = stacked(matrix_forward.get(k3), zero);
+      const WidePhases turn = turn_forward.get(k3);
+      auto apply = [&](auto& tiles) {
+#pragma unroll
+        for (auto& tile : tiles) tile[k3] = narrow(times(wide_sum_columns(matrix, tile[k3]), turn));
+      };
+      (apply(z), ...);
     }
-    dft_registers<true>(z);
+  }
+
+  /// The samples, in fp32: real parts, and in pairs imaginary parts.
+  __device__ __forceinline__ void inverse(const Tile (&z)[R], float2 (&x)[kRows][R]) const {
+    WideTile w[R];
+#pragma unroll
+    for (int k3 = 0; k3 < R; ++k3)
+      w[k3] = wide_sum_columns(stacked_conjugate(matrix_inverse.get(k3), zero),
+                               narrow(times_conjugate(wide_sum_columns(dft8.inverse, z[k3]), turn_inverse.get(k3))));
+    dft_registers<true>(w);
 #pragma unroll
     for (int n3 = 0; n3 < R; ++n3) {
       if constexpr (PAIRS)
-        x[0][n3] = z[n3].re, x[1][n3] = z[n3].im;
+        x[0][n3] = w[n3].re, x[1][n3] = w[n3].im;
       else
-        x[0][n3] = n3 == 0 ? z[n3].re : difference(z[n3].re, shift[n3].c, z[n3].im, shift[n3].s);
+        x[0][n3] = n3 == 0
+                       ? w[n3].re
+                       : add(mul(w[n3].re, cosine_of_32(turn_of(n3))), mul(w[n3].im, cosine_of_32(8 - turn_of(n3))));
     }
   }
 
-  /// n5 -> k5 of all the tiles in hand, two by two.
+  /// n5 -> k5 of tiles i and i + 1 of those in hand: the spectrum in fp32, rows k4, columns k5.
   template <int SLOTS>
-  __device__ __forceinline__ void finish_forward(Tile (&z)[SLOTS][R]) const {
-#pragma unroll
-    for (int i = 0; i < SLOTS * R; i += 2) sum_columns_in_place(dft8, z[i / R][i % R], z[(i + 1) / R][(i + 1) % R]);
+  __device__ __forceinline__ void third_stage(const Tile (&z)[SLOTS][R], int i, WideTile (&w)[2]) const {
+    wide_sum_columns_in_place(dft8, z[i / R][i % R], z[(i + 1) / R][(i + 1) % R], w[0], w[1]);
   }
+
+ private:
+  /// n3 s / R, s = 1/4, in parts of 32.
+  __device__ __forceinline__ static int turn_of(int n3) { return 8 / R * n3; }
 };
 
 /// The spectrum of a channel, tiles k3: stored as [k3][lane] x (re, im).

@@ -18,6 +18,15 @@ __device__ __forceinline__ void mma_16x8x16(u32& d0, u32& d1, u32 a0, u32 a1, u3
       : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 }
 
+/// The same with the sums in fp32, not rounded: d0, d1 are (g, 2t), (g, 2t + 1), and d2, d3 eight rows on.
+__device__ __forceinline__ void mma_16x8x16_wide(float& d0, float& d1, float& d2, float& d3, u32 a0, u32 a1, u32 a2,
+                                                 u32 a3, u32 b0, u32 b1) {
+  asm("{.reg .f32 z; mov.f32 z, 0f00000000; mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 "
+      "{%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{z,z,z,z};}"
+      : "=f"(d0), "=f"(d1), "=f"(d2), "=f"(d3)
+      : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+}
+
 /// D[16, 8] = A[16, 8] B[8, 8].
 __device__ __forceinline__ void mma_16x8x8(u32& d0, u32& d1, u32 a0, u32 a1, u32 b0) {
   asm("{.reg .b32 z; mov.b32 z, 0; mma.sync.aligned.m16n8k8.row.col.f16.f16.f16.f16 {%0,%1},{%2,%3},{%4},{z,z};}"

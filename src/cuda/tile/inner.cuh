@@ -3,6 +3,8 @@
 //   forward   x[n3] tiles, rows n5, columns n4:   n3 -> k3 between registers, times exp(-2 pi i k3 (8 n4 + n5) / 64R),
 //             n4 -> k4, times exp(-2 pi i n5 k4 / 64), n5 -> k5.     Out: tiles k3, rows k4, columns k5.
 //   inverse   the conjugates in reverse order.                       Out: tiles n3, rows n4, columns n5.
+//
+// n4, n5, k4 and k5 count from -4, k3 from -R/2.
 #pragma once
 
 #include "cuda/tile/radix.cuh"
@@ -16,31 +18,34 @@ struct Inner {
   static constexpr int kTurned = R > 1 ? R - 1 : 1;
   using Table = LaneTable<kTurned, SHARED && R != 1>;
   static constexpr int kTableBytes = 2 * Table::kBytes;
+  /// The tiles that turn: not that of k3 = 0, in the middle.
+  __device__ __forceinline__ static int tile_of(int i) { return i < R / 2 ? i : i + 1; }
 
   Dft8 dft8;
   Phases between;       // exp(-2 pi i n5 k4 / 64): symmetric
-  Table turns_forward;  // exp(-2 pi i k3 (8 n4 + n5) / 64R), k3 from 1: rows n5, columns n4
+  Table turns_forward;  // exp(-2 pi i k3 (8 n4 + n5) / 64R), k3 != 0: rows n5, columns n4
   Table turns_inverse;  // the same: rows n4, columns n5
 
   /// `memory`: kTableBytes of shared memory.
   __device__ __forceinline__ Inner(int lane, int warp, u32 zero, unsigned char* memory)
       : dft8(lane, zero), turns_forward(lane, memory), turns_inverse(lane, memory + Table::kBytes) {
-    const int g = lane >> 2, t = lane & 3;
-    between = phases(g * 2 * t, g * (2 * t + 1), 64);
+    const int g = (lane >> 2) - kMiddle, t = 2 * (lane & 3) - kMiddle;
+    between = phases(g * t, g * (t + 1), 64);
 #pragma unroll
-    for (int k3 = 1; k3 < R; ++k3) {
-      turns_forward.set(k3 - 1, phases(k3 * (16 * t + g), k3 * (16 * t + 8 + g), 64 * R), warp == 0);
-      turns_inverse.set(k3 - 1, phases(k3 * (8 * g + 2 * t), k3 * (8 * g + 2 * t + 1), 64 * R), warp == 0);
+    for (int i = 0; i < R - 1; ++i) {
+      const int k3 = tile_of(i) - R / 2;
+      turns_forward.set(i, phases(k3 * (8 * t + g), k3 * (8 * t + 8 + g), 64 * R), warp == 0);
+      turns_inverse.set(i, phases(k3 * (8 * g + t), k3 * (8 * g + t + 1), 64 * R), warp == 0);
     }
   }
 
   __device__ __forceinline__ void turn_forward(Tile (&x)[R]) const {
 #pragma unroll
-    for (int k3 = 1; k3 < R; ++k3) x[k3] = times(x[k3], turns_forward.get(k3 - 1));
+    for (int i = 0; i < R - 1; ++i) x[tile_of(i)] = times(x[tile_of(i)], turns_forward.get(i));
   }
   __device__ __forceinline__ void turn_inverse(Tile (&x)[R]) const {
 #pragma unroll
-    for (int k3 = 1; k3 < R; ++k3) x[k3] = times_conjugate(x[k3], turns_inverse.get(k3 - 1));
+    for (int i = 0; i < R - 1; ++i) x[tile_of(i)] = times_conjugate(x[tile_of(i)], turns_inverse.get(i));
   }
 
   /// 64 points of two tiles.

@@ -33,13 +33,20 @@ __device__ __forceinline__ Stacked scaled(const Stacked& f, u32 a, u32 b) {
   return {mul(f.c, a), mul(f.s, a), mul(f.n, b), mul(f.d, b)};
 }
 
-/// exp(-2 pi i row column / 8): symmetric, so it serves on either side.
+/// Digits of eight, of samples and of frequencies, count from -4: it keeps the angles between stages small, and with
+/// them the rounding of the smaller product in (c + i s) z. The first digit of the outer transform's frequencies counts
+/// from 0: there it was worse for one row, and no better for pairs. A transform from sample -a and frequency -b on is
+/// that from 0 on with its spectrum turned by exp(2 pi i a k / M), which the inverse takes back, and shifted by b
+/// (filter_transform.cuh).
+inline constexpr int kMiddle = 4;
+
+/// exp(-2 pi i (row - 4) (column - 4) / 8): symmetric, so it serves on either side.
 struct Dft8 {
   Stacked forward, inverse;
 
   __device__ __forceinline__ Dft8(int lane, u32 zero) {
-    const int g = lane >> 2, t = lane & 3;
-    const Phases p = phases(g * 2 * t, g * (2 * t + 1), 8, kStage * kRounding);
+    const int g = (lane >> 2) - kMiddle, t = 2 * (lane & 3) - kMiddle;
+    const Phases p = phases(g * t, g * (t + 1), 8, kStage * kRounding);
     forward = stacked(p, zero), inverse = stacked_conjugate(p, zero);
   }
 };
@@ -49,6 +56,11 @@ struct Dft8 {
 __device__ __forceinline__ Tile sum_columns(const Stacked& f, Tile x) {
   Tile d;
   mma_16x8x16(d.re, d.im, f.c, f.s, f.n, f.d, x.re, x.im);
+  return d;
+}
+__device__ __forceinline__ WideTile wide_sum_columns(const Stacked& f, Tile x) {
+  WideTile d;
+  mma_16x8x16_wide(d.re.x, d.re.y, d.im.x, d.im.y, f.c, f.s, f.n, f.d, x.re, x.im);
   return d;
 }
 /// The same of a real tile.
@@ -65,6 +77,10 @@ __device__ __forceinline__ void sum_columns_in_place(const Dft8& f, Tile& x, Til
   mma_16x8x16(a.re, b.re, x.re, y.re, x.im, y.im, f.inverse.c, f.inverse.s);
   mma_16x8x16(a.im, b.im, x.re, y.re, x.im, y.im, f.inverse.n, f.inverse.d);
   x = a, y = b;
+}
+__device__ __forceinline__ void wide_sum_columns_in_place(const Dft8& f, Tile x, Tile y, WideTile& a, WideTile& b) {
+  mma_16x8x16_wide(a.re.x, a.re.y, b.re.x, b.re.y, x.re, y.re, x.im, y.im, f.inverse.c, f.inverse.s);
+  mma_16x8x16_wide(a.im.x, a.im.y, b.im.x, b.im.y, x.re, y.re, x.im, y.im, f.inverse.n, f.inverse.d);
 }
 /// Real and imaginary parts of the same with conj(F): re C + im S, im C - re S. `f` is stacked, not its conjugate.
 __device__ __forceinline__ void real_of_conjugate_sum(const Stacked& f, Tile x, Tile y, u32& real_x, u32& real_y) {

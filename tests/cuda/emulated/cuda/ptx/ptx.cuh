@@ -30,22 +30,33 @@ inline u32 pair(float a, float b) {
 struct Operands {
   u32 a[4], b[2];
 };
-// D = A B of depth 8 or 16, from the registers of all lanes.
-inline void product(u32& d0, u32& d1, const Operands& own, int depth) {
+// This lane's rows g and g + 8 of D = A B of depth 8 or 16, from the registers of all lanes.
+inline void product(float (&d)[2][2], const Operands& own, int depth) {
   const emulated::All<Operands> all = emulated::all_lanes(own);
   const int g = emulated::lane() >> 2, t = emulated::lane() & 3;
   auto a = [&](int row, int k) { return element(all.of[row % 8 * 4 + k % 8 / 2].a[row / 8 + k / 8 * 2], k); };
   auto b = [&](int k, int column) { return element(all.of[column * 4 + k % 8 / 2].b[k / 8], k); };
-  float d[2][2] = {};
   for (int row = 0; row < 2; ++row)
-    for (int column = 0; column < 2; ++column)
+    for (int column = 0; column < 2; ++column) {
+      d[row][column] = 0;
       for (int k = 0; k < depth; ++k) d[row][column] += a(g + 8 * row, k) * b(k, 2 * t + column);
+    }
+}
+inline void product(u32& d0, u32& d1, const Operands& own, int depth) {
+  float d[2][2];
+  product(d, own, depth);
   d0 = pair(d[0][0], d[0][1]), d1 = pair(d[1][0], d[1][1]);
 }
 }  // namespace emulation
 
 inline void mma_16x8x16(u32& d0, u32& d1, u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
   emulation::product(d0, d1, {{a0, a1, a2, a3}, {b0, b1}}, 16);
+}
+inline void mma_16x8x16_wide(float& d0, float& d1, float& d2, float& d3, u32 a0, u32 a1, u32 a2, u32 a3, u32 b0,
+                             u32 b1) {
+  float d[2][2];
+  emulation::product(d, {{a0, a1, a2, a3}, {b0, b1}}, 16);
+  d0 = d[0][0], d1 = d[0][1], d2 = d[1][0], d3 = d[1][1];
 }
 inline void mma_16x8x8(u32& d0, u32& d1, u32 a0, u32 a1, u32 b0) {
   emulation::product(d0, d1, {{a0, a1, 0, 0}, {b0, 0}}, 8);
