@@ -9,11 +9,16 @@
 // Samples come straight from device memory; what is needed next is asked into the second-level cache a step ahead.
 #pragma once
 
+#include <type_traits>
+
 #include "cuda/kernels/staged.cuh"
 #include "cuda/kernels/stored_outer.cuh"
 #include "cuda/tile/inner.cuh"
 
 namespace ffc::cuda {
+
+template <int VALUE>
+using Integer = std::integral_constant<int, VALUE>;
 
 template <int ROW, bool PAIRS, class Type, class Access>
 struct SerialBackward {
@@ -79,11 +84,11 @@ __global__ void __launch_bounds__(SerialBackward<ROW, PAIRS, Type, Access>::kThr
   };
   // The outer transform of rows u gate: a barrier before it, one within, and one after. Rows that stay out of `mask`,
   // and in pairs those that are not finite, travel as zeros.
-  auto outer_forward_of = [&](const RowsView& u, const RowsView& gate, bool gated, int b, int h, int mask,
+  auto outer_forward_of = [&](auto batch, const RowsView& u, const RowsView& gate, bool gated, int b, int h, int mask,
                               RowScales<kRows>& scale) {
     sync();  // the exchange is free
     step();
-    rows.template prepare<0>(u, gate, gated, nullptr, b, h, thread);
+    rows.template prepare<0, decltype(batch)::value>(u, gate, gated, nullptr, b, h, thread);
     sync();
     step();
     bool raw;
@@ -128,7 +133,7 @@ __global__ void __launch_bounds__(SerialBackward<ROW, PAIRS, Type, Access>::kThr
       // The sums of a pair have one scale, so its rows go together only if theirs agree.
       for (int mask = 3;;) {
         RowScales<kRows> of_x, of_g;
-        outer_forward_of(p.u, p.pregate, pregated, b, h, mask, of_x);
+        outer_forward_of(Integer<1>(), p.u, p.pregate, pregated, b, h, mask, of_x);
         prefetch(p.dy, b, h), prefetch(p.postgate, b, h);
         Tile x[kPairs][2][R];
 #pragma unroll
@@ -136,7 +141,7 @@ __global__ void __launch_bounds__(SerialBackward<ROW, PAIRS, Type, Access>::kThr
           load_columns<At>(exchange, warp * kPairs + i, lane, x[i]);
           inner.forward(x[i]);
         }
-        outer_forward_of(p.dy, p.postgate, postgated, b, h, mask, of_g);
+        outer_forward_of(Integer<1>(), p.dy, p.postgate, postgated, b, h, mask, of_g);
         if (PAIRS && mask == 3 && of_x.exponent[0] + of_g.exponent[0] != of_x.exponent[1] + of_g.exponent[1]) {
           mask = 1;
           continue;
@@ -177,31 +182,49 @@ __global__ void __launch_bounds__(SerialBackward<ROW, PAIRS, Type, Access>::kThr
           }
         }
 
-        // The results of rows in the exchange, times their channel's factor and that of `factor`, where there is one.
-        auto write = [&](const RowsView& to, const RowsView& factor, const RowScales<kRows>& scale) {
-          if (to.data == nullptr) return;
+        // The results of rows in the exchange, times their channel's factor and `first_factor` (where there is one) or
+        // `second_factor`, to one or two tensors. The factors of a row are on their way at once.
+        auto write = [&](const RowScales<kRows>& scale, const RowsView& first, const RowsView& first_factor,
+                         const RowsView& second, const RowsView& second_factor) {
+          constexpr int kChunks = At::kChunksPerThread;
+          auto load = [&](const RowsView& view, bool wanted, int r, uint4(&v)[kChunks]) {
+            if (wanted)
+#pragma unroll
+              for (int j = 0; j < kChunks; ++j)
+                v[j] =
+                    Access::load(Access::row(view, b + r, h) + 8 * thread, 8 * At::kThreads * j, p.length - 8 * thread);
+          };
+          auto store = [&](const Finish<Type>& finish, const RowsView& to, int r, int j, uint4 v, uint4 f) {
+            u32 words[4] = {v.x, v.y, v.z, v.w};
+            const u32 factors[4] = {f.x, f.y, f.z, f.w};
+            finish.apply(words, factors);
+            Access::store(Access::row(to, b + r, h) + 8 * thread, 8 * At::kThreads * j, p.length - 8 * thread,
+                          make_uint4(words[0], words[1], words[2], words[3]));
+          };
 #pragma unroll
           for (int r = 0; r < kRows; ++r) {
             if (b + r >= p.work.batch || !(mask >> r & 1)) continue;
-            const bool gated = factor.data != nullptr;
-            const Finish<Type> finish(scale.exponent[r], scale.finite[r] || !PAIRS ? channel.factor : nan, gated);
+            const float channel_factor = scale.finite[r] || !PAIRS ? channel.factor : nan;
+            auto to_tensor = [&](const RowsView& to, const RowsView& factor) {
+              if (to.data == nullptr) return;
+              const bool gated = factor.data != nullptr;
+              const Finish<Type> finish(scale.exponent[r], channel_factor, gated);
+              uint4 f[kChunks];
+              load(factor, gated, r, f);
 #pragma unroll
-            for (int j = 0; j < At::kChunksPerThread; ++j) {
-              const int s = j * At::kThreads + thread;
-              const uint4 v = *reinterpret_cast<const uint4*>(exchange + r * At::kPlane + At::result(s));
-              uint4 f = make_uint4(0, 0, 0, 0);
-              if (gated) f = Access::load(Access::row(factor, b + r, h), 8 * s, p.length);
-              u32 words[4] = {v.x, v.y, v.z, v.w}, factors[4] = {f.x, f.y, f.z, f.w};
-              finish.apply(words, factors);
-              Access::store(Access::row(to, b + r, h), 8 * s, p.length,
-                            make_uint4(words[0], words[1], words[2], words[3]));
-            }
+              for (int j = 0; j < kChunks; ++j)
+                store(
+                    finish, to, r, j,
+                    *reinterpret_cast<const uint4*>(exchange + r * At::kPlane + At::result(j * At::kThreads + thread)),
+                    f[j]);
+            };
+            to_tensor(first, first_factor);
+            to_tensor(second, second_factor);
           }
         };
         if (want_dx) {
           outer_inverse_of_all();
-          write(p.du, p.pregate, of_g);
-          write(p.dpregate, p.u, of_g);
+          write(of_g, p.du, p.pregate, p.dpregate, p.u);
           if (want_c) sync();
         }
         const int next = b + p.work.splits * kRows;
@@ -214,7 +237,7 @@ __global__ void __launch_bounds__(SerialBackward<ROW, PAIRS, Type, Access>::kThr
             store_columns<At>(exchange, warp * kPairs + i, lane, x[i]);
           }
           outer_inverse_of_all();
-          write(p.dpostgate, p.dy, of_x);
+          write(of_x, p.dpostgate, p.dy, {}, {});
         }
         if (mask != 1) break;
         mask = 2;
