@@ -82,6 +82,8 @@ class ShortPlan {
   Device device() const;
   /// Bytes of scratch memory, aligned to kWorkspaceAlignment, that one execution needs.
   std::size_t workspace_bytes(Pass pass = Pass::forward) const;
+  /// Whether this pass can run: a GPU engine may have the forward pass of a problem whose backward pass it lacks.
+  Status supports(Pass pass) const;
   /// Threads that an execution uses at most; 0 on a GPU.
   int workers() const;
   /// What runs it, and how, in words.
@@ -134,7 +136,7 @@ struct ShortForwardArguments {
   ConstWeight weight{};                      ///< [channels, taps]
   const void* bias = nullptr;                ///< [channels], of weight_dtype
   const void* initial_state = nullptr;       ///< the samples before x; causal padding only
-  const std::int32_t* cu_seqlens = nullptr;  ///< [sequences + 1]: 0, the end of each sequence, the last at length
+  const std::int64_t* cu_seqlens = nullptr;  ///< [sequences + 1]: 0, the end of each sequence, the last at length
   Sequences y{};                             ///< [batch, output_channels, output_length]
   void* final_state = nullptr;               ///< the last taps - 1 samples of initial_state and x; causal padding only
 };
@@ -148,7 +150,7 @@ struct ShortBackwardArguments {
   ConstWeight weight{};                      ///< [channels, taps]
   const void* bias = nullptr;                ///< [channels], of weight_dtype
   const void* initial_state = nullptr;       ///< as in the forward pass
-  const std::int32_t* cu_seqlens = nullptr;  ///< as in the forward pass
+  const std::int64_t* cu_seqlens = nullptr;  ///< as in the forward pass
   Sequences dx{};                            ///< [batch, channels, length]
   Weight dweight{};                          ///< [channels, taps]
   void* dbias = nullptr;                     ///< [channels]

@@ -78,7 +78,7 @@ def short_conv(
     check_short_call(x, weight, bias, padding, activation, layout, initial_state, return_state, cu_seqlens)
     x, initial_state = follow_autocast(x, initial_state)
     weight = weight.squeeze(1) if weight.dim() == 3 else weight
-    ends = None if cu_seqlens is None else cu_seqlens.to(torch.int32)
+    ends = None if cu_seqlens is None else cu_seqlens.to(torch.int64)
     how = (*paddings(padding, weight.shape[-1]), ACTIVATIONS[activation], LAYOUTS[layout])
     y = _call(x, weight, bias, initial_state, ends, *how)
     if not return_state:
@@ -138,7 +138,6 @@ def _state_behind(x: Tensor, before: Tensor | None, ends: Tensor | None, history
         before = x.new_zeros(rows, x.shape[1], history)
     if ends is None:
         return torch.cat([before, x[..., -history:]], -1)[..., -history:].contiguous()
-    ends = ends.to(torch.int64)
     index = ends[1:, None] - history + torch.arange(history, device=x.device)  # [S, history]
     early = index - ends[:-1, None]  # below 0: in the state before
     samples = x[0][:, index.clamp(0, x.shape[-1] - 1)].transpose(0, 1)

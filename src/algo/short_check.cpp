@@ -51,8 +51,6 @@ Status check_sequences(const ShortProblem& p) {
   if (p.output_length() != p.length)
     return invalid("padding_left + padding_right is " + str(p.padding_left + p.padding_right) +
                    "; packed sequences need taps - 1, " + str(p.taps - 1) + ", so that outputs are as long as they");
-  if (p.length > INT32_MAX)
-    return invalid("length is " + str(p.length) + "; packed sequences have at most 2^31 - 1 samples together");
   return {};
 }
 
@@ -112,7 +110,7 @@ Status check_short_backward(const ShortProblem& p, const ShortBackwardArguments&
   return {};
 }
 
-Status check_cu_seqlens(const ShortProblem& p, const std::int32_t* ends) {
+Status check_cu_seqlens(const ShortProblem& p, const std::int64_t* ends) {
   if (p.sequences == 0) return {};
   if (ends[0] != 0) return invalid("cu_seqlens[0] is " + str(ends[0]) + "; it must be 0");
   for (std::int64_t s = 0; s < p.sequences; ++s)

@@ -60,7 +60,7 @@ inline std::int64_t pieces(const ShortShape& s, bool has_state) {
 // Calls f(Piece) for piece `index`, or for its share of every sequence where sequences are packed: ranges between are
 // tile long, and the first and last of a sequence take in what lies before and behind it.
 template <class F>
-void for_each_piece(const ShortShape& s, const std::int32_t* ends, bool has_state, std::int64_t index, F f) {
+void for_each_piece(const ShortShape& s, const std::int64_t* ends, bool has_state, std::int64_t index, F f) {
   const ShortProblem& p = s.problem;
   const std::int64_t first = first_sample(p, has_state);
   if (p.sequences == 0) {

@@ -1,5 +1,5 @@
 // The PyTorch operators of short convolutions, as binding.cpp has those of long ones. Shapes: x [B, D, L] or [B, L, D]
-// by layout; weight [D, K]; bias [D]; initial_state [states, D, K - 1]; cu_seqlens int32 [states + 1]. CUDA tensors
+// by layout; weight [D, K]; bias [D]; initial_state [states, D, K - 1]; cu_seqlens int64 [states + 1]. CUDA tensors
 // that no engine of this build takes go to the operators `.._by_torch`, which short_fallback.py implements.
 #include <torch/csrc/stable/library.h>
 
@@ -23,8 +23,8 @@ ffc::ShortProblem problem_of(const Tensor& x, const Tensor& weight, const MaybeT
   STD_TORCH_CHECK(epilogue >= 0 && epilogue <= 3, "epilogue must be 0 (none), 1 (silu), 2 (gelu) or 3 (gate)");
   const bool bhl = layout == 0;
   if (cu_seqlens)
-    STD_TORCH_CHECK(cu_seqlens->dim() == 1 && cu_seqlens->size(0) >= 2 && cu_seqlens->scalar_type() == ScalarType::Int,
-                    "cu_seqlens must be int32, [sequences + 1], of at least one sequence");
+    STD_TORCH_CHECK(cu_seqlens->dim() == 1 && cu_seqlens->size(0) >= 2 && cu_seqlens->scalar_type() == ScalarType::Long,
+                    "cu_seqlens must be int64, [sequences + 1], of at least one sequence");
   return {.batch = x.size(0),
           .channels = x.size(bhl ? 1 : 2),
           .length = x.size(bhl ? 2 : 1),
@@ -75,10 +75,10 @@ class Arguments {
                     "], of the dtype and device of x");
     return problem_.taps == 1 ? nullptr : keep(torch::stable::contiguous(*t)).data_ptr();
   }
-  const std::int32_t* ends(const MaybeTensor& t) {
+  const std::int64_t* ends(const MaybeTensor& t) {
     if (!t) return nullptr;
     STD_TORCH_CHECK(place_.holds(*t), "cu_seqlens must be on the device of x");
-    return static_cast<const std::int32_t*>(keep(torch::stable::contiguous(*t)).data_ptr());
+    return static_cast<const std::int64_t*>(keep(torch::stable::contiguous(*t)).data_ptr());
   }
 
  private:
@@ -140,7 +140,7 @@ Gradients short_conv_backward(const Tensor& dy, const Tensor& x, const Tensor& w
   const ffc::ShortProblem p = problem_of(x, weight, cu_seqlens, padding_left, padding_right, epilogue, layout);
   const Place place("x", x);
   const ffc::Result<ffc::ShortPlan> plan = plan_of(p, place);
-  if (goes_to_torch(place, plan.status())) {
+  if (goes_to_torch(place, plan ? plan->supports(ffc::Pass::backward) : plan.status())) {
     const auto stack = call<4>("flashfftconv::short_conv_backward_by_torch", dy, x, weight, bias, initial_state,
                                cu_seqlens, padding_left, padding_right, epilogue, layout, wanted);
     auto gradient = [&](int i) { return torch::stable::detail::to<Tensor>(stack[i]); };

@@ -14,13 +14,13 @@ constexpr std::int64_t kLineGap = 3, kBatchGap = 5;  // odd, so that lines start
 bool is_causal(const ShortProblem& p) { return p.padding_left == p.taps - 1 && p.padding_right == 0; }
 
 // Sequences of 1, 2, 0, 3, .. samples, and the rest.
-std::vector<std::int32_t> ends_of(const ShortProblem& p) {
-  std::vector<std::int32_t> ends;
+std::vector<std::int64_t> ends_of(const ShortProblem& p) {
+  std::vector<std::int64_t> ends;
   if (p.sequences == 0) return ends;
   ends.push_back(0);
   for (std::int64_t q = 0; q + 1 < p.sequences; ++q)
-    ends.push_back(static_cast<std::int32_t>(std::min(p.length, ends.back() + (q % 3 == 2 ? 0 : q + 1))));
-  ends.push_back(static_cast<std::int32_t>(p.length));
+    ends.push_back(std::min(p.length, ends.back() + (q % 3 == 2 ? 0 : q + 1)));
+  ends.push_back(p.length);
   return ends;
 }
 

@@ -74,7 +74,7 @@ class ShortJob {
 
   std::unique_ptr<LayoutTensor> x, dy, y, dx;
   std::unique_ptr<Buffer> weight, bias, state, dweight, dbias, dstate, state_after;  // null: the case has none
-  std::vector<std::int32_t> ends;
+  std::vector<std::int64_t> ends;
 
  private:
   std::vector<double> dense(const Buffer& buffer) const;

@@ -15,7 +15,7 @@ struct ShortArrays {
   std::vector<double> weight;      // [channels, taps]
   std::vector<double> bias;        // [channels]
   std::vector<double> state;       // [states, channels, taps - 1]
-  std::vector<std::int32_t> ends;  // [sequences + 1]
+  std::vector<std::int64_t> ends;  // [sequences + 1]
 };
 
 struct ShortGradients {
