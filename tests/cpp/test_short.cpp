@@ -447,6 +447,7 @@ TEST_CASE("short: arguments that make no sense are refused, and nothing is writt
   ends_are(0, 9, 8, 16), forward([](F& a, auto&) { a.cu_seqlens = ends; }, bad, {"cu_seqlens[2] is 8", "9"});
   ends_are(0, 9, 9, 17), forward([](F& a, auto&) { a.cu_seqlens = ends; }, bad, {"cu_seqlens[3] is 17", "16"});
   backward([](B& a, auto&) { a.cu_seqlens = ends; }, bad, {"cu_seqlens[3] is 17", "16"});
+  ends_are(0, 9, 9, 12), forward([](F& a, auto&) { a.cu_seqlens = ends; }, bad, {"cu_seqlens[3] is 12", "16"});
   forward([](F& a, auto&) { a.cu_seqlens = ends; }, bad, {"cu_seqlens is given", "sequences = 0"}, &plain);
   forward([](F& a, auto&) { a.initial_state = &number; }, bad, {"initial_state", "taps - 1, 2"}, &plain);
   forward([](F& a, auto&) { a.final_state = &number; }, bad, {"final_state", "taps - 1, 2"}, &plain);
