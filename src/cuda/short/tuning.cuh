@@ -1,0 +1,30 @@
+// How much a thread of each kernel takes, and why.
+#pragma once
+
+namespace ffc::cuda {
+
+struct Tuning {
+  int count;    // samples of an access
+  int steps;    // bhl: chunks of a thread; blh: rows on the way at a time
+  int threads;  // of a block
+  int blocks;   // that a multiprocessor should hold at least: caps the registers
+};
+
+/// Rows on the way in blh: a multiple of the taps, so that the window's slots are constants.
+constexpr int rows_ahead(int taps, int at_least) { return (at_least + taps - 1) / taps * taps; }
+
+/// `chunks`: 16 bytes that a thread loads for each 16 that it writes. Memory needs some 20 KB on the way in every
+/// multiprocessor; 768 threads with 2 * 16 bytes have them.
+constexpr Tuning first_forward_tuning(int, int chunks, bool active) {
+  if (active) return {0, 2, 256, 3};
+  return {0, chunks > 2 ? 2 : 4, 256, 3};
+}
+constexpr Tuning first_backward_tuning(int, int) { return {0, 2, 256, 2}; }
+
+constexpr Tuning last_forward_tuning(int taps, int chunk, bool) {
+  return {taps > 5 ? chunk / 2 : chunk, rows_ahead(taps, 4), 128, 4};
+}
+/// A thread keeps 3 * taps values a channel: half of the channels, so that there are threads enough.
+constexpr Tuning last_backward_tuning(int taps, int chunk) { return {chunk / 2, rows_ahead(taps, 4), 128, 4}; }
+
+}  // namespace ffc::cuda
