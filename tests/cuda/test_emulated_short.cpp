@@ -421,4 +421,37 @@ TEST_CASE("states and packed sequences") {
         }
 }
 
+TEST_CASE("the front end of Hyena") {
+  for (DType dtype : kTypes)
+    for (int taps : {1, 3, 4, 7, 9})
+      for (int length : {1, 40, 43, 2056}) {
+        const int channels = length > 100 ? 1 : 3, batch = 2;
+        Case c;
+        c.dtype = dtype, c.weight_dtype = DType::f32, c.channels = 3 * channels, c.taps = taps, c.length = length;
+        for (int left : {taps - 1, (taps - 1) / 2}) {
+          c.left = left, c.right = taps - 1 - left;
+          CAPTURE(text_of(c));
+          Problem p(c);
+          Memory x0(dtype, batch * channels * length), v(x0);
+          ShortGateJob job{.shape = p.shape};
+          job.shape.channels = channels;
+          job.z = p.forward_job().x, job.weight = p.forward_job().weight, job.bias = p.forward_job().bias;
+          job.x0 = {x0.data(), channels * length, length}, job.v = {v.data(), channels * length, length};
+          REQUIRE(launch_short_gate(job, nullptr) == 0);
+          Error error_x0(dtype), error_v(dtype);
+          for (int b = 0; b < batch; ++b)
+            for (int d = 0; d < channels; ++d)
+              for (int l = 0; l < length; ++l) {
+                const std::int64_t at = (std::int64_t(b) * channels + d) * length + l;
+                error_x0.add(x0.at(at), p.sum(b, d, l));
+                error_v.add(v.at(at), p.sum(b, channels + d, l) * p.sum(b, 2 * channels + d, l));
+              }
+          CHECK(error_x0.small());
+          CHECK(error_v.small());
+          CHECK(x0.margins_untouched());
+          CHECK(v.margins_untouched());
+        }
+      }
+}
+
 }  // namespace ffc::cuda

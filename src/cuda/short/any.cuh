@@ -102,20 +102,22 @@ __global__ void __launch_bounds__(256) any_correlate(const CorrelateParameters p
     if (l < 0 || l >= p.output_length) return;
   }
   const Sequences::Range range = p.sequences.at(b, l);
-  float v = correlate_at<In, Type>(p, b, d, l, range) + p.weights.bias_of<Type>(d);
+  float v[1] = {correlate_at<In, Type>(p, b, d, l, range) + p.weights.bias_of<Type>(d)};
   if (p.last != nullptr) {
     const int end = p.sequences.borders ? range.high : p.output_length, at = l - (end - (p.taps - 1));
     if (at >= 0)
-      v += wide<Type>(static_cast<const Stored<Type>*>(
+      v[0] += wide<Type>(static_cast<const Stored<Type>*>(
           p.last)[(static_cast<long long>(range.index) * p.channels + d) * (p.taps - 1) + at]);
   }
   const long long to = b * p.y.batch + d * p.y.channel + l * p.y.sample;
   if constexpr (MODE == Correlate::output) {
-    static_cast<Stored<Type>*>(p.y.data)[to] = narrow<Type>(activate(v, p.activation));
+    activate(v, p.activation);
+    static_cast<Stored<Type>*>(p.y.data)[to] = narrow<Type>(v[0]);
   } else {
     const float dy =
         wide<Type>(static_cast<const Stored<Type>*>(p.dy.data)[b * p.dy.batch + d * p.dy.channel + l * p.dy.sample]);
-    static_cast<float*>(p.y.data)[to] = dy * slope(v, p.activation);
+    to_slopes(v, p.activation);
+    static_cast<float*>(p.y.data)[to] = dy * v[0];
   }
 }
 

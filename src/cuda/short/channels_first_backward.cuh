@@ -1,9 +1,11 @@
-// Backward without activation, bhl, rows of whole chunks of 16 bytes:
+// Backward, bhl, rows of whole chunks of 16 bytes:
 //
-//   dx[i] = sum_j w[j] g[i + LEFT - j],   dw[j] = sum_{b, i} x[i] g[i + LEFT - j],   dbias = sum_{b, l} g[l],   g = dy
+//   dx[i] = sum_j w[j] g[i + LEFT - j],   dw[j] = sum_{b, i} x[i] g[i + LEFT - j],   dbias = sum_{b, l} g[l]
+//   g = dy, or dy act'(pre) with pre[l] = bias + sum_j w[j] x[l + j - LEFT]
 //
-// Both take the same window of g around a chunk of x: window[m] = g[W c - (TAPS - 1 - LEFT) + m]. A block has one
-// channel and a share of its rows; a thread keeps its sums over all of them, the block adds them up once at its end.
+// Both take the same window of g around a chunk of x: window[m] = g[W c - (TAPS - 1 - LEFT) + m]. Under an activation
+// every thread computes all of its window, from x[W c - (TAPS - 1)] to x[W c + W - 1 + TAPS - 1]. A block has one channel
+// and a share of its rows; a thread keeps its sums over all of them, the block adds them up once at its end.
 // Shared memory: [warps][TAPS + 1] floats.
 #pragma once
 
@@ -31,9 +33,10 @@ __device__ __forceinline__ void add_block(float (&sums)[COUNT], float* scratch, 
   }
 }
 
-template <class Type, int TAPS, int LEFT, int UNROLL, int THREADS, int BLOCKS>
+template <class Type, int TAPS, int LEFT, bool ACTIVE, int UNROLL, int THREADS, int BLOCKS>
 __global__ void __launch_bounds__(THREADS, BLOCKS) channels_first_backward(const ChannelsFirstBackward p) {
   using R = Reach<Type, TAPS, TAPS - 1 - LEFT>;
+  using Inputs = std::conditional_t<ACTIVE, Reach<Type, 2 * TAPS - 1, TAPS - 1>, Reach<Type, 1, 0>>;
   constexpr int W = R::W, kOwn = TAPS - 1 - LEFT;  // where the window has the chunk's own g
   extern __shared__ __align__(16) unsigned char shared[];
   const int d = p.splits(blockIdx.x), split = blockIdx.x - d * p.split_count;
@@ -43,29 +46,45 @@ __global__ void __launch_bounds__(THREADS, BLOCKS) channels_first_backward(const
   const Stored<Type>* dy = static_cast<const Stored<Type>*>(p.dy.data) + d * p.dy.row_stride;
   Stored<Type>* dx = static_cast<Stored<Type>*>(p.dx.data) + d * p.dx.row_stride;
   const bool want_sums = p.sums != nullptr;
-  const int x_chunks = want_sums ? p.x_chunks : 0, dx_chunks = p.dx.data ? p.x_chunks : 0;
+  const int x_chunks = ACTIVE || want_sums ? p.x_chunks : 0, dx_chunks = p.dx.data ? p.x_chunks : 0;
 
   float w[TAPS], sums[TAPS + 1];
   p.weights.load<Type>(d, w);
+  const float bias = ACTIVE ? p.weights.bias_of<Type>(d) : 0;
 #pragma unroll
   for (int j = 0; j <= TAPS; ++j) sums[j] = 0;
 
   for (int item = begin + group; item < end; item += THREADS >> p.lane_bits) {
     const int b = p.segments(item);
     const int first = (item - b * p.segment_count) * UNROLL * lanes + lane;
-    typename R::Chunk g[UNROLL][R::kChunks], own[UNROLL];
+    typename R::Chunk g[UNROLL][R::kChunks], inputs[UNROLL][Inputs::kChunks];
 #pragma unroll
     for (int i = 0; i < UNROLL; ++i) {
-      const int chunk = first + i * lanes;
-      R::load(g[i], dy + b * p.dy.batch_stride, chunk, p.y_chunks);
-      own[i].clear();
-      if (chunk < x_chunks) own[i].load(x + (b * p.x.batch_stride + static_cast<long long>(chunk) * W));
+      R::load(g[i], dy + b * p.dy.batch_stride, first + i * lanes, p.y_chunks);
+      Inputs::load(inputs[i], x + b * p.x.batch_stride, first + i * lanes, x_chunks);
     }
 #pragma unroll
     for (int i = 0; i < UNROLL; ++i) {
       const int chunk = first + i * lanes;
-      float window[TAPS - 1 + W];
+      float window[R::kWindow], samples[Inputs::kWindow];
       R::widen(g[i], window);
+      Inputs::widen(inputs[i], samples);
+      if constexpr (ACTIVE) {
+        float slopes[R::kWindow];
+#pragma unroll
+        for (int m = 0; m < R::kWindow; ++m) {
+          slopes[m] = bias;
+#pragma unroll
+          for (int j = 0; j < TAPS; ++j) slopes[m] += w[j] * samples[m + j];
+        }
+        to_slopes(slopes, p.activation);
+#pragma unroll
+        for (int m = 0; m < R::kWindow; ++m) {
+          // Outside y there is no g, whatever x is.
+          const int at = chunk + (R::kFirst + m) / W - R::kBefore;
+          window[m] = static_cast<unsigned>(at) < static_cast<unsigned>(p.y_chunks) ? window[m] * slopes[m] : 0;
+        }
+      }
       if (chunk < dx_chunks) {
         float sum[W];
 #pragma unroll
@@ -79,12 +98,10 @@ __global__ void __launch_bounds__(THREADS, BLOCKS) channels_first_backward(const
         result.store(dx + (b * p.dx.batch_stride + static_cast<long long>(chunk) * W));
       }
       if (want_sums) {
-        float samples[W];
-        own[i].widen(samples);
 #pragma unroll
         for (int o = 0; o < W; ++o) {
 #pragma unroll
-          for (int j = 0; j < TAPS; ++j) sums[j] += samples[o] * window[o + TAPS - 1 - j];
+          for (int j = 0; j < TAPS; ++j) sums[j] += samples[Inputs::kReach + o] * window[o + TAPS - 1 - j];
           sums[TAPS] += window[o + kOwn];
         }
       }

@@ -14,6 +14,7 @@ template <class Type, int TAPS, int LEFT>
 struct Reach {
   static constexpr int W = kChunk<Type>;
   static constexpr int kBefore = (LEFT + W - 1) / W, kAfter = (TAPS - 1 - LEFT + W - 1) / W;
+  static constexpr int kReach = LEFT, kWindow = TAPS - 1 + W;
   static constexpr int kChunks = kBefore + 1 + kAfter, kFirst = kBefore * W - LEFT;
   using Chunk = Samples<Type, W>;
 
@@ -27,12 +28,12 @@ struct Reach {
     }
   }
   /// window[m] = element W chunk - LEFT + m.
-  __device__ __forceinline__ static void widen(const Chunk (&from)[kChunks], float (&window)[TAPS - 1 + W]) {
+  __device__ __forceinline__ static void widen(const Chunk (&from)[kChunks], float (&window)[kWindow]) {
     float all[kChunks * W];
 #pragma unroll
     for (int n = 0; n < kChunks; ++n) from[n].widen(all + n * W);
 #pragma unroll
-    for (int m = 0; m < TAPS - 1 + W; ++m) window[m] = all[kFirst + m];
+    for (int m = 0; m < kWindow; ++m) window[m] = all[kFirst + m];
   }
 };
 
@@ -58,15 +59,15 @@ __global__ void __launch_bounds__(THREADS, BLOCKS) channels_first_forward(const 
 
 #pragma unroll
   for (int i = 0; i < UNROLL; ++i) {
-    float window[TAPS - 1 + W], sum[W];
+    float window[R::kWindow], sum[W];
     R::widen(chunks[i], window);
 #pragma unroll
     for (int o = 0; o < W; ++o) {
       sum[o] = bias;
 #pragma unroll
       for (int j = 0; j < TAPS; ++j) sum[o] += w[j] * window[o + j];
-      if (ACTIVE) sum[o] = activate(sum[o], p.activation);
     }
+    if (ACTIVE) activate(sum, p.activation);
     typename R::Chunk result;
     result.narrow(sum);
     const int chunk = first + i * lanes;

@@ -1,10 +1,12 @@
-// Backward without activation, blh, COUNT adjacent channels a thread:
+// Backward, blh, COUNT adjacent channels a thread:
 //
-//   dx[i] = sum_j w[j] g[i + left - j],   dw[j] = sum_{b, i} x[i] g[i + left - j],   dbias = sum_{b, l} g[l],   g = dy
+//   dx[i] = sum_j w[j] g[i + left - j],   dw[j] = sum_{b, i} x[i] g[i + left - j],   dbias = sum_{b, l} g[l]
+//   g = dy, or dy act'(pre) with pre[l] = bias + sum_j w[j] x[l + j - left]
 //
 // A thread walks along a run of samples i of x with rows i + left - (TAPS - 1) .. i + left of g in registers, as the
-// forward pass does with x; its sums stay in registers over the run. The block then adds up those of one channel.
-// Shared memory: [TAPS + 1][rows of threads][lanes * COUNT] floats.
+// forward pass does with x; its sums stay in registers over the run. Under an activation it has rows i .. i + TAPS - 1
+// of x too, which give row i + left of g, and begins a step early to have the rows of g before. The block then adds up
+// the sums of one channel. Shared memory: [TAPS + 1][rows of threads][lanes * COUNT] floats.
 #pragma once
 
 #include "cuda/short/channels_last_forward.cuh"
@@ -32,9 +34,10 @@ __device__ __forceinline__ void add_columns(const Parameters& p, const float (&s
   }
 }
 
-template <class Type, int TAPS, int COUNT, int STEP, int THREADS, int BLOCKS>
+template <class Type, int TAPS, bool ACTIVE, int COUNT, int STEP, int THREADS, int BLOCKS>
 __global__ void __launch_bounds__(THREADS, BLOCKS) channels_last_backward(const ChannelsLastBackward p) {
   static_assert(STEP % TAPS == 0);
+  constexpr int kNewest = TAPS - 1, kEarly = TAPS > 1 ? TAPS - 1 : 1;
   extern __shared__ __align__(16) unsigned char shared[];
   // i runs to the last row of x, and until the last row of g has been the newest of a window.
   const Place at = place_of<COUNT, THREADS>(p, max(p.length, p.output_length - p.left));
@@ -48,51 +51,81 @@ __global__ void __launch_bounds__(THREADS, BLOCKS) channels_last_backward(const 
   if (at.d >= 0 && at.begin < at.end) {
     const Stored<Type>* x = static_cast<const Stored<Type>*>(p.x.data) + (at.b * p.x.batch_stride + at.d);
     const Stored<Type>* dy = static_cast<const Stored<Type>*>(p.dy.data) + (at.b * p.dy.batch_stride + at.d);
+    const int first = ACTIVE ? at.begin - STEP : at.begin, dx_end = p.dx.data ? min(at.end, p.length) : 0;
     Stored<Type>* dx =
-        static_cast<Stored<Type>*>(p.dx.data) + (at.b * p.dx.batch_stride + at.d + at.begin * p.dx.row_stride);
-    const int dx_end = p.dx.data ? min(at.end, p.length) : 0;
+        static_cast<Stored<Type>*>(p.dx.data) + (at.b * p.dx.batch_stride + at.d + first * p.dx.row_stride);
 
-    Samples<Type, COUNT> early[TAPS > 1 ? TAPS - 1 : 1];
-    Stream<Type, COUNT, STEP> g_stream(dy, p.dy.row_stride, at.begin + p.left - (TAPS - 1),
+    Samples<Type, COUNT> early[kEarly];  // of g, or of x
+    Stream<Type, COUNT, STEP> g_stream(dy, p.dy.row_stride, first + p.left - (ACTIVE ? 0 : TAPS - 1),
                                        min(p.output_length, at.end + p.left));
-    Stream<Type, COUNT, STEP> x_stream(x, p.x.row_stride, at.begin, want_sums ? min(p.length, at.end) : 0);
-#pragma unroll
-    for (int j = 0; j < TAPS - 1; ++j) g_stream.fetch(early[j]);
-    g_stream.begin();
-    x_stream.begin();
-    float w[TAPS][COUNT], g[TAPS][COUNT];
-    load_weights<Type>(p.weights, at.d, w);
+    Stream<Type, COUNT, STEP> x_stream(
+        x, p.x.row_stride, first, ACTIVE ? min(p.length, at.end + TAPS - 1) : want_sums ? min(p.length, at.end) : 0);
 #pragma unroll
     for (int j = 0; j < TAPS - 1; ++j) {
-      early[j].widen(g[j]);
-      // Rows before any newest: every row of g counts once for the bias, in the run where it is the newest.
-      if (at.begin == 0) {
+      if constexpr (ACTIVE)
+        x_stream.fetch(early[j]);
+      else
+        g_stream.fetch(early[j]);
+    }
+    g_stream.begin();
+    x_stream.begin();
+    float w[TAPS][COUNT], bias[COUNT], g[TAPS][COUNT], samples[ACTIVE ? TAPS : 1][COUNT];
+    load_weights<Type>(p.weights, at.d, w);
 #pragma unroll
-        for (int c = 0; c < COUNT; ++c) sums[TAPS][c] += g[j][c];
+    for (int c = 0; c < COUNT; ++c) bias[c] = ACTIVE ? p.weights.bias_of<Type>(at.d + c) : 0;
+#pragma unroll
+    for (int j = 0; j < TAPS - 1; ++j) {
+      if constexpr (ACTIVE) {
+        early[j].widen(samples[j]);
+#pragma unroll
+        for (int c = 0; c < COUNT; ++c) g[j][c] = 0;
+      } else {
+        early[j].widen(g[j]);
+        // Rows before any newest: every row of g counts once for the bias, in the run where it is the newest.
+        if (at.begin == 0) {
+#pragma unroll
+          for (int c = 0; c < COUNT; ++c) sums[TAPS][c] += g[j][c];
+        }
       }
     }
 
-    for (int base = at.begin; base < at.end; base += STEP) {
+    for (int base = first; base < at.end; base += STEP) {
 #pragma unroll
       for (int i = 0; i < STEP; ++i) {
-        constexpr int kNewest = TAPS - 1;
-        g_stream.take(i, g[(i + kNewest) % TAPS]);
-        float samples[COUNT], sum[COUNT];
-        x_stream.take(i, samples);
+        float(&newest)[COUNT] = g[(i + kNewest) % TAPS];
+        g_stream.take(i, newest);
+        x_stream.take(i, samples[ACTIVE ? (i + kNewest) % TAPS : 0]);
+        if constexpr (ACTIVE) {
+          const int l = base + i + p.left;
+          const bool exists = static_cast<unsigned>(l) < static_cast<unsigned>(p.output_length);
+          float slopes[COUNT];
+#pragma unroll
+          for (int c = 0; c < COUNT; ++c) {
+            slopes[c] = bias[c];
+#pragma unroll
+            for (int j = 0; j < TAPS; ++j) slopes[c] += w[j][c] * samples[(i + j) % TAPS][c];
+          }
+          to_slopes(slopes, p.activation);
+#pragma unroll
+          for (int c = 0; c < COUNT; ++c) newest[c] = exists ? newest[c] * slopes[c] : 0;
+        }
+        const bool early_row = ACTIVE && base + i < at.begin, own = !early_row && base + i < at.end;
+        float sum[COUNT];
 #pragma unroll
         for (int c = 0; c < COUNT; ++c) {
+          const float sample = samples[ACTIVE ? i % TAPS : 0][c], x_here = ACTIVE && !own ? 0 : sample;
           sum[c] = 0;
 #pragma unroll
           for (int j = 0; j < TAPS; ++j) {
             const float of_tap = g[(i + kNewest - j) % TAPS][c];
             sum[c] += w[j][c] * of_tap;
-            sums[j][c] += samples[c] * of_tap;
+            sums[j][c] += x_here * of_tap;
           }
-          sums[TAPS][c] += g[(i + kNewest) % TAPS][c];
+          if (!ACTIVE || own || (early_row && at.begin == 0)) sums[TAPS][c] += newest[c];
         }
         Samples<Type, COUNT> result;
         result.narrow(sum);
-        if (base + i < dx_end) result.store(dx);
+        if (!early_row && base + i < dx_end) result.store(dx);
         dx += p.dx.row_stride;
       }
     }

@@ -92,8 +92,8 @@ __global__ void __launch_bounds__(THREADS, BLOCKS) channels_last_forward(const C
         sum[c] = bias[c];
 #pragma unroll
         for (int j = 0; j < TAPS; ++j) sum[c] += w[j][c] * window[(i + j) % TAPS][c];
-        if (ACTIVE) sum[c] = activate(sum[c], p.activation);
       }
+      if (ACTIVE) activate(sum, p.activation);
       Samples<Type, COUNT> result;
       result.narrow(sum);
       if (base + i < at.end) result.store(y);

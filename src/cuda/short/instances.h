@@ -26,12 +26,13 @@ struct ShortKernel {
 
 struct ShortKernels {
   ShortKernel first_forward[kTunedTaps][kPaddings][2];  // [taps - 1][padding][no activation, any]
-  ShortKernel first_backward[kTunedTaps][kPaddings];
+  ShortKernel first_backward[kTunedTaps][kPaddings][2];
   ShortKernel last_forward[kTunedTaps][2];
-  ShortKernel last_backward[kTunedTaps];
+  ShortKernel last_backward[kTunedTaps][2];
   ShortKernel any_output, any_gradient, any_dx[2], any_taps[2], any_final_state,
       any_initial_gradient[2];  // [g of the
                                 // samples' type, floats]
+  ShortKernel gate[kTunedTaps][kPaddings], any_gate;
   ShortKernel add_splits;
 };
 

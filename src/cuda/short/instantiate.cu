@@ -5,6 +5,7 @@
 #include "cuda/short/channels_first_forward.cuh"
 #include "cuda/short/channels_last_backward.cuh"
 #include "cuda/short/channels_last_forward.cuh"
+#include "cuda/short/gate.cuh"
 #include "cuda/short/instances.h"
 #include "cuda/short/kernel_address.h"
 #include "cuda/short/sums.cuh"
@@ -27,11 +28,11 @@ ShortKernel first_forward() {
           t.steps,
           kChunk<Type>};
 }
-template <int TAPS, int PADDING>
+template <int TAPS, int PADDING, bool ACTIVE>
 ShortKernel first_backward() {
   constexpr int kLeft = padding_of(TAPS, PADDING);
-  constexpr Tuning t = first_backward_tuning(TAPS, Reach<Type, TAPS, TAPS - 1 - kLeft>::kChunks);
-  return {kernel_address(&channels_first_backward<Type, TAPS, kLeft, t.steps, t.threads, t.blocks>),
+  constexpr Tuning t = first_backward_tuning(TAPS, ACTIVE);
+  return {kernel_address(&channels_first_backward<Type, TAPS, kLeft, ACTIVE, t.steps, t.threads, t.blocks>),
           "channels_first_backward",
           t.threads,
           t.threads / 32 * (TAPS + 1) * 4,
@@ -48,15 +49,27 @@ ShortKernel last_forward() {
           t.steps,
           t.count};
 }
-template <int TAPS>
+template <int TAPS, bool ACTIVE>
 ShortKernel last_backward() {
-  constexpr Tuning t = last_backward_tuning(TAPS, kChunk<Type>);
-  return {kernel_address(&channels_last_backward<Type, TAPS, t.count, t.steps, t.threads, t.blocks>),
+  constexpr Tuning t = last_backward_tuning(TAPS, kChunk<Type>, ACTIVE);
+  return {kernel_address(&channels_last_backward<Type, TAPS, ACTIVE, t.count, t.steps, t.threads, t.blocks>),
           "channels_last_backward",
           t.threads,
           t.threads * t.count * (TAPS + 1) * 4,
           t.steps,
           t.count};
+}
+
+template <int TAPS, int PADDING>
+ShortKernel gate() {
+  constexpr int kLeft = padding_of(TAPS, PADDING);
+  constexpr Tuning t = gate_tuning(Reach<Type, TAPS, kLeft>::kChunks);
+  return {kernel_address(&gate_forward<Type, TAPS, kLeft, t.steps, t.threads, t.blocks>),
+          "gate_forward",
+          t.threads,
+          0,
+          t.steps,
+          kChunk<Type>};
 }
 
 template <int TAPS>
@@ -65,11 +78,16 @@ void add_taps(ShortKernels& k) {
   k.first_forward[TAPS - 1][0][1] = first_forward<TAPS, 0, true>();
   k.first_forward[TAPS - 1][1][0] = first_forward<TAPS, 1, false>();
   k.first_forward[TAPS - 1][1][1] = first_forward<TAPS, 1, true>();
-  k.first_backward[TAPS - 1][0] = first_backward<TAPS, 0>();
-  k.first_backward[TAPS - 1][1] = first_backward<TAPS, 1>();
+  k.first_backward[TAPS - 1][0][0] = first_backward<TAPS, 0, false>();
+  k.first_backward[TAPS - 1][0][1] = first_backward<TAPS, 0, true>();
+  k.first_backward[TAPS - 1][1][0] = first_backward<TAPS, 1, false>();
+  k.first_backward[TAPS - 1][1][1] = first_backward<TAPS, 1, true>();
   k.last_forward[TAPS - 1][0] = last_forward<TAPS, false>();
   k.last_forward[TAPS - 1][1] = last_forward<TAPS, true>();
-  k.last_backward[TAPS - 1] = last_backward<TAPS>();
+  k.last_backward[TAPS - 1][0] = last_backward<TAPS, false>();
+  k.last_backward[TAPS - 1][1] = last_backward<TAPS, true>();
+  k.gate[TAPS - 1][0] = gate<TAPS, 0>();
+  k.gate[TAPS - 1][1] = gate<TAPS, 1>();
 }
 
 template <int... TAPS>
@@ -86,6 +104,7 @@ ShortKernels make(std::integer_sequence<int, TAPS...>) {
   k.any_final_state = {kernel_address(&any_final_state<Type>), "any_final_state"};
   k.any_initial_gradient[0] = {kernel_address(&any_initial_gradient<Type, Type>), "any_initial_gradient"};
   k.any_initial_gradient[1] = {kernel_address(&any_initial_gradient<Single, Type>), "any_initial_gradient"};
+  k.any_gate = {kernel_address(&any_gate<Type>), "any_gate"};
   k.add_splits = {kernel_address(&add_splits<Type>), "add_splits", 32 * kSumRows, 32 * kSumRows * 4};
   return k;
 }

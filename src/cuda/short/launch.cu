@@ -3,6 +3,7 @@
 
 #include "cuda/short/any.cuh"
 #include "cuda/short/choice.h"
+#include "cuda/short/gate.cuh"
 #include "cuda/short/short_launch.h"
 
 namespace ffc::cuda {
@@ -51,22 +52,22 @@ const ShortKernel* tuned(const ShortForwardJob& job) {
 // Likewise a backward pass.
 const ShortKernel* tuned(const ShortBackwardJob& job) {
   const ShortShape& s = job.shape;
-  const bool sums = job.dweight.data || job.dbias;
-  if (!is_plain(s) || s.activation != ShortActivation::none || job.initial_state || job.dfinal_state ||
+  const bool sums = job.dweight.data || job.dbias, active = s.activation != ShortActivation::none;
+  if (!is_plain(s) || job.initial_state || job.dfinal_state ||
       job.dinitial_state)
     return nullptr;
   auto reachable = [&](int count) {
-    return in_chunks(s, job.dy, count) && (!sums || in_chunks(s, job.x, count)) &&
+    return in_chunks(s, job.dy, count) && (!(sums || active) || in_chunks(s, job.x, count)) &&
            (!job.dx.data || in_chunks(s, job.dx, count));
   };
   const ShortKernels& kernels = kernels_of(s.dtype);
   if (s.layout == ShortLayout::blh) {
-    const ShortKernel& kernel = kernels.last_backward[s.taps - 1];
+    const ShortKernel& kernel = kernels.last_backward[s.taps - 1][active];
     return s.channels % kernel.count == 0 && reachable(kernel.count) ? &kernel : nullptr;
   }
   const int padding = padding_index(s);
   if (padding < 0) return nullptr;
-  const ShortKernel& kernel = kernels.first_backward[s.taps - 1][padding];
+  const ShortKernel& kernel = kernels.first_backward[s.taps - 1][padding][active];
   return s.length % kernel.count == 0 && s.output_length() % kernel.count == 0 && reachable(kernel.count) ? &kernel
                                                                                                           : nullptr;
 }
@@ -265,6 +266,26 @@ int launch_short_backward(const ShortBackwardJob& job, void* stream) {
                          s.weight_dtype == DType::f32,
                          channel_blocks};
   return launch(kernels.add_splits, (s.taps + 1) * channel_blocks, &p, stream);
+}
+
+int launch_short_gate(const ShortGateJob& job, void* stream) {
+  const ShortShape& s = job.shape;
+  if (s.batch == 0 || s.channels == 0 || s.output_length() == 0) return cudaSuccess;
+  const ShortKernels& kernels = kernels_of(s.dtype);
+  const ShortForwardJob forward{.shape = s, .x = job.z, .weight = job.weight, .bias = job.bias, .y = job.v};
+  const int padding = padding_index(s);
+  if (is_plain(s) && padding >= 0) {
+    const ShortKernel& kernel = kernels.gate[s.taps - 1][padding];
+    const int count = kernel.count;
+    if (s.length % count == 0 && s.output_length() % count == 0 && in_chunks(s, job.z, count) &&
+        in_chunks(s, job.x0, count) && in_chunks(s, job.v, count)) {
+      std::int64_t blocks = 0;
+      const GateParameters p{fill(forward, kernel, blocks), job.x0};
+      return launch(kernel, blocks, &p, stream);
+    }
+  }
+  const AnyGateParameters p{correlate(forward, false), any<void*>(s, job.x0)};
+  return launch_threads(kernels.any_gate, p.rows.outputs, &p, stream);
 }
 
 std::size_t short_workspace_bytes(const ShortBackwardJob& job) {

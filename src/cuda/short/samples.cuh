@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include "cuda/kernels/rows.cuh"
+#include "cuda/short/short_launch.h"
 
 namespace ffc::cuda {
 
@@ -97,20 +98,39 @@ __device__ __forceinline__ float weight_at(const void* weights, long long at, bo
                 : wide<Type>(__ldg(static_cast<const Stored<Type>*>(weights) + at));
 }
 
-/// act(v): silu v / (1 + e^-v), gelu v Phi(v).
-__device__ __forceinline__ float activate(float v, ShortActivation kind) {
-  if (kind == ShortActivation::silu) return __fdividef(v, 1 + expf(-v));
-  if (kind == ShortActivation::gelu) return 0.5f * v * (1 + erff(v * 0.70710678f));
-  return v;
+/// v / (1 + e^-v). e^-v beyond the floats is infinite, the quotient 0.
+__device__ __forceinline__ float silu(float v) { return __fdividef(v, 1 + __expf(-v)); }
+__device__ __forceinline__ float silu_slope(float v) {
+  const float s = __fdividef(1, 1 + __expf(-v));
+  return s * (1 + v * (1 - s));
 }
-/// act'(v).
-__device__ __forceinline__ float slope(float v, ShortActivation kind) {
+/// v Phi(v).
+__device__ __forceinline__ float gelu(float v) { return 0.5f * v * (1 + erff(v * 0.70710678f)); }
+__device__ __forceinline__ float gelu_slope(float v) {
+  return 0.5f * (1 + erff(v * 0.70710678f)) + v * 0.39894228f * __expf(-0.5f * v * v);
+}
+
+/// v = act(v).
+template <int COUNT>
+__device__ __forceinline__ void activate(float (&v)[COUNT], ShortActivation kind) {
   if (kind == ShortActivation::silu) {
-    const float s = __fdividef(1, 1 + expf(-v));
-    return s * (1 + v * (1 - s));
+#pragma unroll
+    for (int i = 0; i < COUNT; ++i) v[i] = silu(v[i]);
+  } else if (kind == ShortActivation::gelu) {
+#pragma unroll
+    for (int i = 0; i < COUNT; ++i) v[i] = gelu(v[i]);
   }
-  if (kind == ShortActivation::gelu) return 0.5f * (1 + erff(v * 0.70710678f)) + v * 0.39894228f * expf(-0.5f * v * v);
-  return 1;
+}
+/// v = act'(v), for an activation other than none.
+template <int COUNT>
+__device__ __forceinline__ void to_slopes(float (&v)[COUNT], ShortActivation kind) {
+  if (kind == ShortActivation::silu) {
+#pragma unroll
+    for (int i = 0; i < COUNT; ++i) v[i] = silu_slope(v[i]);
+  } else if (kind == ShortActivation::gelu) {
+#pragma unroll
+    for (int i = 0; i < COUNT; ++i) v[i] = gelu_slope(v[i]);
+  }
 }
 
 }  // namespace ffc::cuda

@@ -19,12 +19,17 @@ constexpr Tuning first_forward_tuning(int, int chunks, bool active) {
   if (active) return {0, 2, 256, 3};
   return {0, chunks > 2 ? 2 : 4, 256, 3};
 }
-constexpr Tuning first_backward_tuning(int, int) { return {0, 2, 256, 2}; }
+constexpr Tuning first_backward_tuning(int, bool active) { return {0, active ? 1 : 2, 256, 2}; }
+/// Three rows at once.
+constexpr Tuning gate_tuning(int chunks) { return {0, chunks > 2 ? 1 : 2, 256, 2}; }
 
 constexpr Tuning last_forward_tuning(int taps, int chunk, bool) {
-  return {taps > 5 ? chunk / 2 : chunk, rows_ahead(taps, 4), 128, 4};
+  return {taps > 4 ? chunk / 2 : chunk, rows_ahead(taps, 4), 128, 4};
 }
-/// A thread keeps 3 * taps values a channel: half of the channels, so that there are threads enough.
-constexpr Tuning last_backward_tuning(int taps, int chunk) { return {chunk / 2, rows_ahead(taps, 4), 128, 4}; }
+/// A thread keeps 3 (under an activation 4) * taps values a channel: fewer channels, so that there are threads enough.
+constexpr Tuning last_backward_tuning(int taps, int chunk, bool active) {
+  const int count = active && taps > 4 ? chunk / 4 : chunk / 2;
+  return {count > 0 ? count : 1, rows_ahead(taps, 4), 128, taps > 4 || active ? 3 : 4};
+}
 
 }  // namespace ffc::cuda
