@@ -4,8 +4,8 @@
 //   g = dy, or dy act'(pre) with pre[l] = bias + sum_j w[j] x[l + j - LEFT]
 //
 // Both take the same window of g around a chunk of x: window[m] = g[W c - (TAPS - 1 - LEFT) + m]. Under an activation
-// every thread computes all of its window, from x[W c - (TAPS - 1)] to x[W c + W - 1 + TAPS - 1]. A block has one channel
-// and a share of its rows; a thread keeps its sums over all of them, the block adds them up once at its end.
+// every thread computes all of its window, from x[W c - (TAPS - 1)] to x[W c + W - 1 + TAPS - 1]. A block has one
+// channel and a share of its rows; a thread keeps its sums over all of them, the block adds them up once at its end.
 // Shared memory: [warps][TAPS + 1] floats.
 #pragma once
 

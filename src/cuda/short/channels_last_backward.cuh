@@ -56,20 +56,22 @@ __global__ void __launch_bounds__(THREADS, BLOCKS) channels_last_backward(const 
         static_cast<Stored<Type>*>(p.dx.data) + (at.b * p.dx.batch_stride + at.d + first * p.dx.row_stride);
 
     Samples<Type, COUNT> early[kEarly];  // of g, or of x
-    Stream<Type, COUNT, STEP> g_stream(dy, p.dy.row_stride, first + p.left - (ACTIVE ? 0 : TAPS - 1),
-                                       min(p.output_length, at.end + p.left));
-    Stream<Type, COUNT, STEP> x_stream(
-        x, p.x.row_stride, first, ACTIVE ? min(p.length, at.end + TAPS - 1) : want_sums ? min(p.length, at.end) : 0);
+    // Rows of g and x at the first step, and how far x is ahead.
+    constexpr int kLead = ACTIVE ? TAPS - 1 : 0, kHeld = kLead + 1;
+    const int g_first = first + p.left - (ACTIVE ? 0 : TAPS - 1);
+    Stream<Type, COUNT, STEP> g_stream(dy + g_first * p.dy.row_stride, min(p.output_length, at.end + p.left));
+    Stream<Type, COUNT, STEP> x_stream(x + first * p.x.row_stride,
+                                       ACTIVE || want_sums ? min(p.length, at.end + kLead) : 0);
 #pragma unroll
     for (int j = 0; j < TAPS - 1; ++j) {
       if constexpr (ACTIVE)
-        x_stream.fetch(early[j]);
+        x_stream.fetch(early[j], first + j, p.x.row_stride);
       else
-        g_stream.fetch(early[j]);
+        g_stream.fetch(early[j], g_first + j, p.dy.row_stride);
     }
-    g_stream.begin();
-    x_stream.begin();
-    float w[TAPS][COUNT], bias[COUNT], g[TAPS][COUNT], samples[ACTIVE ? TAPS : 1][COUNT];
+    g_stream.begin(first + p.left, p.dy.row_stride);
+    x_stream.begin(first + kLead, p.x.row_stride);
+    float w[TAPS][COUNT], bias[COUNT], g[TAPS][COUNT], samples[kHeld][COUNT];
     load_weights<Type>(p.weights, at.d, w);
 #pragma unroll
     for (int c = 0; c < COUNT; ++c) bias[c] = ACTIVE ? p.weights.bias_of<Type>(at.d + c) : 0;
@@ -92,9 +94,9 @@ __global__ void __launch_bounds__(THREADS, BLOCKS) channels_last_backward(const 
     for (int base = first; base < at.end; base += STEP) {
 #pragma unroll
       for (int i = 0; i < STEP; ++i) {
-        float(&newest)[COUNT] = g[(i + kNewest) % TAPS];
-        g_stream.take(i, newest);
-        x_stream.take(i, samples[ACTIVE ? (i + kNewest) % TAPS : 0]);
+        float (&newest)[COUNT] = g[(i + kNewest) % TAPS];
+        g_stream.take(i, newest, base + i + STEP + p.left, p.dy.row_stride);
+        x_stream.take(i, samples[(i + kLead) % kHeld], base + i + STEP + kLead, p.x.row_stride);
         if constexpr (ACTIVE) {
           const int l = base + i + p.left;
           const bool exists = static_cast<unsigned>(l) < static_cast<unsigned>(p.output_length);
@@ -113,7 +115,7 @@ __global__ void __launch_bounds__(THREADS, BLOCKS) channels_last_backward(const 
         float sum[COUNT];
 #pragma unroll
         for (int c = 0; c < COUNT; ++c) {
-          const float sample = samples[ACTIVE ? i % TAPS : 0][c], x_here = ACTIVE && !own ? 0 : sample;
+          const float sample = samples[i % kHeld][c], x_here = ACTIVE && !own ? 0 : sample;
           sum[c] = 0;
 #pragma unroll
           for (int j = 0; j < TAPS; ++j) {

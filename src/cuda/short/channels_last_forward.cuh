@@ -27,25 +27,24 @@ __device__ __forceinline__ Place place_of(const Parameters& p, int length) {
 template <class Type, int COUNT, int STEP>
 struct Stream {
   Samples<Type, COUNT> rows[STEP];
-  const Stored<Type>* next;  // of row `at`
-  long long stride;
-  int at, limit;  // rows outside [0, limit) are zeros
+  const Stored<Type>* next;
+  int limit;  // rows outside [0, limit) are zeros
 
-  __device__ __forceinline__ Stream(const Stored<Type>* data, long long row_stride, int first, int end)
-      : next(data + first * row_stride), stride(row_stride), at(first), limit(end) {}
-  __device__ __forceinline__ void fetch(Samples<Type, COUNT>& row) {
+  __device__ __forceinline__ Stream(const Stored<Type>* first, int end) : next(first), limit(end) {}
+  /// The next row, which is row `at`.
+  __device__ __forceinline__ void fetch(Samples<Type, COUNT>& row, int at, long long stride) {
     row.clear();
     if (static_cast<unsigned>(at) < static_cast<unsigned>(limit)) row.load(next);
-    ++at, next += stride;
+    next += stride;
   }
-  __device__ __forceinline__ void begin() {
+  __device__ __forceinline__ void begin(int at, long long stride) {
 #pragma unroll
-    for (int i = 0; i < STEP; ++i) fetch(rows[i]);
+    for (int i = 0; i < STEP; ++i) fetch(rows[i], at + i, stride);
   }
-  /// Row i of the step as floats; the row a step later is on its way then.
-  __device__ __forceinline__ void take(int i, float (&to)[COUNT]) {
+  /// Row i of the step as floats; the row a step later, row `at`, is on its way then.
+  __device__ __forceinline__ void take(int i, float (&to)[COUNT], int at, long long stride) {
     rows[i].widen(to);
-    fetch(rows[i]);
+    fetch(rows[i], at, stride);
   }
 };
 
@@ -71,10 +70,10 @@ __global__ void __launch_bounds__(THREADS, BLOCKS) channels_last_forward(const C
   // Outputs [begin, end) need rows [begin - left, end - left + TAPS - 1).
   const int first = at.begin - p.left;
   Samples<Type, COUNT> early[TAPS > 1 ? TAPS - 1 : 1];
-  Stream<Type, COUNT, STEP> stream(x, p.x.row_stride, first, min(p.length, at.end - p.left + TAPS - 1));
+  Stream<Type, COUNT, STEP> stream(x + first * p.x.row_stride, min(p.length, at.end - p.left + TAPS - 1));
 #pragma unroll
-  for (int j = 0; j < TAPS - 1; ++j) stream.fetch(early[j]);
-  stream.begin();
+  for (int j = 0; j < TAPS - 1; ++j) stream.fetch(early[j], first + j, p.x.row_stride);
+  stream.begin(first + TAPS - 1, p.x.row_stride);
   float w[TAPS][COUNT], bias[COUNT], window[TAPS][COUNT];
   load_weights<Type>(p.weights, at.d, w);
 #pragma unroll
@@ -85,7 +84,7 @@ __global__ void __launch_bounds__(THREADS, BLOCKS) channels_last_forward(const C
   for (int base = at.begin; base < at.end; base += STEP) {
 #pragma unroll
     for (int i = 0; i < STEP; ++i) {
-      stream.take(i, window[(i + TAPS - 1) % TAPS]);
+      stream.take(i, window[(i + TAPS - 1) % TAPS], base + i + STEP + TAPS - 1 - p.left, p.x.row_stride);
       float sum[COUNT];
 #pragma unroll
       for (int c = 0; c < COUNT; ++c) {

@@ -53,9 +53,7 @@ const ShortKernel* tuned(const ShortForwardJob& job) {
 const ShortKernel* tuned(const ShortBackwardJob& job) {
   const ShortShape& s = job.shape;
   const bool sums = job.dweight.data || job.dbias, active = s.activation != ShortActivation::none;
-  if (!is_plain(s) || job.initial_state || job.dfinal_state ||
-      job.dinitial_state)
-    return nullptr;
+  if (!is_plain(s) || job.initial_state || job.dfinal_state || job.dinitial_state) return nullptr;
   auto reachable = [&](int count) {
     return in_chunks(s, job.dy, count) && (!(sums || active) || in_chunks(s, job.x, count)) &&
            (!job.dx.data || in_chunks(s, job.dx, count));

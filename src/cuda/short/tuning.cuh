@@ -23,13 +23,15 @@ constexpr Tuning first_backward_tuning(int, bool active) { return {0, active ? 1
 /// Three rows at once.
 constexpr Tuning gate_tuning(int chunks) { return {0, chunks > 2 ? 1 : 2, 256, 2}; }
 
+/// Weights, window and rows on the way are registers: fewer channels a thread where there are many taps.
 constexpr Tuning last_forward_tuning(int taps, int chunk, bool) {
-  return {taps > 4 ? chunk / 2 : chunk, rows_ahead(taps, 4), 128, 4};
+  if (taps <= 4) return {chunk, rows_ahead(taps, 4), 128, 3};
+  return {chunk / 2, rows_ahead(taps, 4), 128, 4};
 }
-/// A thread keeps 3 (under an activation 4) * taps values a channel: fewer channels, so that there are threads enough.
+/// A thread keeps 3 (under an activation 4) * taps values a channel.
 constexpr Tuning last_backward_tuning(int taps, int chunk, bool active) {
-  const int count = active && taps > 4 ? chunk / 4 : chunk / 2;
-  return {count > 0 ? count : 1, rows_ahead(taps, 4), 128, taps > 4 || active ? 3 : 4};
+  const int count = taps > 5 || (active && taps > 4) ? chunk / 4 : chunk / 2;
+  return {count, rows_ahead(taps, 4), 128, taps > 4 || active ? 3 : 4};
 }
 
 }  // namespace ffc::cuda
