@@ -12,6 +12,10 @@ namespace ffc::cuda {
 
 /// Blocks of 256 threads that keep a large GPU busy, with some to spare for the last ones to even out.
 inline constexpr std::int64_t kManyBlocks = 5280;
+/// Threads of blh, which hold more registers: some four times what a large GPU runs at a time.
+inline constexpr std::int64_t kManyThreads = 200'000;
+/// Rows of a run at least: weights are loaded, and rows before it, once a run.
+inline constexpr std::int64_t kShortestRun = 16;
 
 constexpr std::int64_t ceil_divide(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
@@ -100,8 +104,8 @@ void fill_runs(Parameters& p, const ShortShape& s, const ShortKernel& kernel, st
     return s.batch * p.vector_block_count * ceil_divide(rows, run * rows_of_block);
   };
   std::int64_t run = kernel.steps * ceil_divide(longest, kernel.steps);
-  while (run > 2 * kernel.steps && blocks_with(run) * kernel.threads < kManyBlocks * 256)
-    run = kernel.steps * std::max<std::int64_t>(2, run / kernel.steps / 2);
+  auto half = [&] { return kernel.steps * ceil_divide(run / 2, kernel.steps); };
+  while (half() < run && half() >= kShortestRun && blocks_with(run) * kernel.threads < kManyThreads) run = half();
   p.run = static_cast<int>(run);
   p.run_block_count = static_cast<int>(ceil_divide(rows, run * rows_of_block)),
   p.run_blocks = Divisor(p.run_block_count);
