@@ -83,6 +83,7 @@ __global__ void __launch_bounds__(256) any_gate(const AnyGateParameters g) {
   const int l = static_cast<int>(thread % p.output_length), d = static_cast<int>(thread / p.output_length % p.channels);
   const int b = static_cast<int>(thread / p.output_length / p.channels);
   float sum[3];
+#pragma unroll
   for (int k = 0; k < 3; ++k) {
     const int row = k * p.channels + d;
     sum[k] = correlate_at<Type, Type>(p, b, row, l, p.sequences.at(b, l)) + p.weights.bias_of<Type>(row);
