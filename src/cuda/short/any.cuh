@@ -136,7 +136,7 @@ inline constexpr int kTapGroup = 8;
 
 /// Shared memory: [kTapGroup + 1][256] floats.
 template <class In, class Type>
-__global__ void __launch_bounds__(256) any_taps(const TapsParameters p) {
+__global__ void __launch_bounds__(256, 2) any_taps(const TapsParameters p) {
   extern __shared__ __align__(16) unsigned char shared[];
   float* scratch = reinterpret_cast<float*>(shared);
   const int lane = threadIdx.x & ((1 << p.lane_bits) - 1), row = threadIdx.x >> p.lane_bits;

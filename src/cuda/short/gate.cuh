@@ -76,7 +76,7 @@ struct AnyGateParameters {
 
 /// The same, sample by sample.
 template <class Type>
-__global__ void __launch_bounds__(256) any_gate(const AnyGateParameters g) {
+__global__ void __launch_bounds__(256, 2) any_gate(const AnyGateParameters g) {
   const CorrelateParameters& p = g.rows;
   const long long thread = blockIdx.x * 256LL + threadIdx.x;
   if (thread >= p.outputs) return;
