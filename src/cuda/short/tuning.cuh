@@ -1,0 +1,37 @@
+// How much a thread of each kernel takes, and why.
+#pragma once
+
+namespace ffc::cuda {
+
+struct Tuning {
+  int count;    // samples of an access
+  int steps;    // bhl: chunks of a thread; blh: rows on the way at a time
+  int threads;  // of a block
+  int blocks;   // that a multiprocessor should hold at least: caps the registers
+};
+
+/// Rows on the way in blh: a multiple of the taps, so that the window's slots are constants.
+constexpr int rows_ahead(int taps, int at_least) { return (at_least + taps - 1) / taps * taps; }
+
+/// `chunks`: 16 bytes that a thread loads for each 16 that it writes. Memory needs some 20 KB on the way in every
+/// multiprocessor; 768 threads with 2 * 16 bytes have them.
+constexpr Tuning first_forward_tuning(int, int chunks, bool active) {
+  if (active) return {0, 2, 256, 3};
+  return {0, chunks > 2 ? 2 : 4, 256, 3};
+}
+constexpr Tuning first_backward_tuning(int, bool active) { return {0, active ? 1 : 2, 256, 2}; }
+/// Three rows at once.
+constexpr Tuning gate_tuning(int chunks) { return {0, chunks > 2 ? 1 : 2, 256, 2}; }
+
+/// Weights, window and rows on the way are registers: fewer channels a thread where there are many taps.
+constexpr Tuning last_forward_tuning(int taps, int chunk, bool) {
+  if (taps <= 4) return {chunk, rows_ahead(taps, 4), 128, 3};
+  return {chunk / 2, rows_ahead(taps, 4), 128, 4};
+}
+/// A thread keeps 3 (under an activation 4) * taps values a channel.
+constexpr Tuning last_backward_tuning(int taps, int chunk, bool active) {
+  const int count = taps > 5 || (active && taps > 4) ? chunk / 4 : chunk / 2;
+  return {count, rows_ahead(taps, 4), 128, taps > 4 || active ? 3 : 4};
+}
+
+}  // namespace ffc::cuda
