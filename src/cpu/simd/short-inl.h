@@ -281,7 +281,8 @@ struct ShortEntries {
         const double* total = sums + group * (p.taps + 1) * s.width + c;
         const std::int64_t h = group * s.group_channels + first + c;
         for (std::int64_t j = 0; a.dweight.data && j < p.taps; ++j)
-          write_element(p.weight_dtype, total[j * s.width], a.dweight.data, h * a.dweight.channel_stride + j);
+          write_element(p.weight_dtype, total[j * s.width], a.dweight.data,
+                        h * a.dweight.channel_stride + j * a.dweight.tap_stride);
         if (a.dbias) write_element(p.weight_dtype, total[p.taps * s.width], a.dbias, h);
       }
   }
