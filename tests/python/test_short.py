@@ -20,9 +20,10 @@ def run(case, inputs):
     return y, {name: g for name, g, t in zip(NAMES, grads, given, strict=True) if t is not None}
 
 
-def check_case(case):
+def check_case(case, device="cpu"):
     inputs = inputs_of(case)
-    y, grads = run(case, inputs)
+    y, grads = run(case, {name: None if t is None else t.to(device) for name, t in inputs.items()})
+    y, grads = y.cpu(), {name: g.cpu() for name, g in grads.items()}
     expected, expected_grads = exact(case, inputs)
     assert y.dtype == case.dtype
     check_samples("y", case, y, expected)
