@@ -79,11 +79,19 @@ def short_conv(
     x, initial_state = follow_autocast(x, initial_state)
     weight = weight.squeeze(1) if weight.dim() == 3 else weight
     ends = None if cu_seqlens is None else cu_seqlens.to(torch.int64)
-    how = (*paddings(padding, weight.shape[-1]), ACTIVATIONS[activation], LAYOUTS[layout])
-    y = _call(x, weight, bias, initial_state, ends, *how)
+    if layout == "bhl" and x.shape[-1] == 1 and padding == "causal":
+        # A single sample, the step of a stream: its channels are adjacent, and vectors run along them.
+        y = _call(x.mT, weight, bias, initial_state, ends, *_how(weight, padding, activation, "blh")).mT
+    else:
+        y = _call(x, weight, bias, initial_state, ends, *_how(weight, padding, activation, layout))
     if not return_state:
         return y
-    return y, _state_behind(x if layout == "bhl" else x.transpose(1, 2), initial_state, ends, weight.shape[-1] - 1)
+    return y, _state_behind(x if layout == "bhl" else x.mT, initial_state, ends, weight.shape[-1] - 1)
+
+
+def _how(weight: Tensor, padding: int | str | None, activation: str | None, layout: str) -> tuple[int, int, int, int]:
+    """What the operator is told behind the tensors."""
+    return (*paddings(padding, weight.shape[-1]), ACTIVATIONS[activation], LAYOUTS[layout])
 
 
 def short_conv_gate(

@@ -226,7 +226,12 @@ MUTATIONS = [
         "{memory + group * s.weights_size, s.width, s.problem.taps}",
         "the adjoint runs over the taps in their order",
     ),
-    (SHORT, "weight_element(a.bias, h);", "weight_element(a.bias, first + c);", "the gate's thirds share a bias"),
+    (
+        SHORT,
+        "static_cast<const W*>(bias) + h);",
+        "static_cast<const W*>(bias) + first + c);",
+        "the gate's thirds share a bias",
+    ),
     (
         SHORT,
         "recompute(k, range, 1, x1, g, times);",

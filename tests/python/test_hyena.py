@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from flashfftconv import short_conv, short_conv_gate
-from flashfftconv.nn import HyenaOperator
+from flashfftconv.nn import HyenaOperator, parameter_groups
 
 
 def plain(operator, u):
@@ -67,6 +67,14 @@ def test_names_and_shapes_of_safaris_parameters():
     shapes = {name: tuple(t.shape) for name, t in HyenaOperator(4, 20, 3).state_dict().items()}
     assert shapes["in_proj.weight"] == (12, 4) and shapes["out_proj.weight"] == (4, 4)
     assert shapes["short_filter.weight"] == (12, 1, 3) and shapes["short_filter.bias"] == (12,)
+
+
+def test_its_filter_does_not_decay():
+    operator = HyenaOperator(4, 20)
+    groups = {group["name"]: group for group in parameter_groups(operator, 1e-3, weight_decay=0.1)}
+    assert [p is operator.filter.weight for p in groups["filter"]["params"]] == [True]
+    assert groups["filter"]["weight_decay"] == 0.0 and groups["filter"]["lr"] == 1e-3
+    assert sum(len(group["params"]) for group in groups.values()) == len(list(operator.parameters()))
 
 
 def test_bad_input():

@@ -153,6 +153,20 @@ def test_a_view_of_a_projection_is_taken_as_it_lies():
     assert torch.equal(short_conv(z[:, :4].expand(2, 4, 12), weight.t().contiguous().t()), short_conv(z[:, :4], weight))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_a_single_sample_is_as_any(dtype):
+    x, weight, state = torch.randn(3, 40, 1).to(dtype), torch.randn(40, 4).to(dtype), torch.randn(3, 40, 3).to(dtype)
+    leaves = [t.requires_grad_() for t in (x, weight, state)]
+    how = dict(padding="causal", activation="silu")
+    y, last = short_conv(x, weight, None, **how, initial_state=state, return_state=True)
+    more = short_conv(torch.cat([x, x], -1), weight, None, **how, initial_state=state)
+    assert y.shape == (3, 40, 1) and y.is_contiguous() and torch.equal(y, more[..., :1])
+    assert torch.equal(last, torch.cat([state, x], -1)[..., 1:])
+    ours, exact = (torch.autograd.grad(t.float().sin().sum(), leaves) for t in (y, more[..., :1]))
+    for a, b in zip(ours, exact, strict=True):
+        torch.testing.assert_close(a, b)
+
+
 def test_empty_batches_and_channels():
     for shape, channels in (((0, 3, 9), 3), ((2, 0, 9), 0)):
         x = torch.empty(shape, requires_grad=True)

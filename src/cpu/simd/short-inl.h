@@ -25,14 +25,6 @@ struct Block {
   T* memory;                     // weights of the groups
   T* arrays;                     // s.array_size each
 
-  // Element `at` of an array of weight_dtype.
-  T weight_element(const void* from, std::int64_t at) const {
-    T value;
-    const DType dtype = s.problem.weight_dtype;
-    read_array(D(), dtype, static_cast<const char*>(from) + at * static_cast<std::int64_t>(size_of(dtype)), 1, &value);
-    return value;
-  }
-
   template <class Arguments>
   Block(const ShortShape& shape, const Arguments& a, std::int64_t block, T* scratch)
       : s(shape),
@@ -40,15 +32,25 @@ struct Block {
         channels(std::min(shape.block, shape.group_channels - first)),
         memory(scratch),
         arrays(scratch + shape.groups * shape.weights_size) {
+    switch (s.problem.weight_dtype) {
+      case DType::f16: read<hwy::float16_t>(a.weight, a.bias); break;
+      case DType::bf16: read<hwy::bfloat16_t>(a.weight, a.bias); break;
+      case DType::f32: read<float>(a.weight, a.bias); break;
+      case DType::f64: read<double>(a.weight, a.bias); break;
+    }
+  }
+
+  template <typename W>
+  void read(const ConstWeight& weight, const void* bias) {
     const std::int64_t taps = s.problem.taps, w = s.width;
     for (std::int64_t group = 0; group < s.groups; ++group) {
       T* to = memory + group * s.weights_size;
-      std::fill(to, to + s.weights_size, T(0));
+      std::fill(to, to + (taps + 1) * w, T(0));
       for (std::int64_t c = 0; c < channels; ++c) {
         const std::int64_t h = channel(group) + c;
-        for (std::int64_t j = 0; j < taps; ++j)
-          to[j * w + c] = weight_element(a.weight.data, h * a.weight.channel_stride + j * a.weight.tap_stride);
-        if (a.bias) to[taps * w + c] = weight_element(a.bias, h);
+        const W* from = static_cast<const W*>(weight.data) + h * weight.channel_stride;
+        for (std::int64_t j = 0; j < taps; ++j) to[j * w + c] = load_one<T>(from + j * weight.tap_stride);
+        if (bias) to[taps * w + c] = load_one<T>(static_cast<const W*>(bias) + h);
       }
     }
   }

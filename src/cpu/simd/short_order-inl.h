@@ -9,6 +9,7 @@
 #endif
 
 #include <algorithm>
+#include <bit>
 
 #include "cpu/short_kernels.h"
 #include "cpu/simd/rows-inl.h"
@@ -56,9 +57,20 @@ struct Source {
   std::int64_t history = 0;
 };
 
-template <class D, typename Io>
-HWY_INLINE hn::TFromD<D> load_one(D d, const Io* from) {
-  return hn::GetLane(load_some(d, from, 1));
+// One number of any type.
+template <typename T, typename Io>
+HWY_INLINE T load_one(const Io* from) {
+  if constexpr (std::is_floating_point_v<Io>) {
+    return static_cast<T>(*from);
+  } else {
+    const std::uint32_t bits = std::bit_cast<std::uint16_t>(*from);
+    if constexpr (std::is_same_v<Io, hwy::bfloat16_t>) return static_cast<T>(std::bit_cast<float>(bits << 16));
+    // The product rebiases the exponent, of subnormal numbers too.
+    const std::uint32_t size = (bits & 0x7fff) << 13;
+    const float finite = std::bit_cast<float>(size) * 0x1p112f;
+    const float number = size > 0x7bffu << 13 ? std::bit_cast<float>(size | 0x7f800000) : finite;
+    return static_cast<T>(bits & 0x8000 ? -number : number);
+  }
 }
 
 HWY_INLINE std::int64_t lanes_of(Whole, std::int64_t lanes) { return lanes; }
@@ -82,7 +94,7 @@ HWY_NOINLINE void load_samples(D d, const Source<Io>& from, std::int64_t first, 
   if (from.state)
     for (std::int64_t n = HWY_MAX(first, -from.history); n < begin; ++n)
       for (std::int64_t c = 0; c < from.channels; ++c)
-        to[(n - first) * width + c] = load_one(d, from.state + (c + 1) * from.history + n);
+        to[(n - first) * width + c] = load_one<T>(from.state + (c + 1) * from.history + n);
   Order::copy(d, from, begin, end, width, to + (begin - first) * width);
   std::fill(to + (end - first) * width, to + (last - first) * width, T(0));
 }
