@@ -20,10 +20,12 @@
 namespace ffc::cpu {
 namespace {
 
-// Samples of a piece: in bhl enough for the loops to run, in blh as many as leave a block's lines in the second cache.
-constexpr std::int64_t kTile = 4096, kTileNumbers = 16384, kLeastTile = 16;
-// Channels of a block in blh: a kilobyte and more that is adjacent. With many taps, whose lines stay too, fewer.
-constexpr std::int64_t kBlock = 512;
+// Samples of a piece in bhl: few, so that the loads of one overlap with the stores of the one before; longer ones take
+// a third longer where memory is contended. In blh as many as leave a block's lines in the second cache.
+constexpr std::int64_t kTile = 512, kTileNumbers = 32768, kLeastTile = 16;
+// Channels of a block in blh: adjacent for kilobytes, and most lines are whole. With many taps, whose lines stay too,
+// fewer.
+constexpr std::int64_t kBlock = 1024;
 
 // Tasks that keep a large machine busy, numbers worth a task, and the memory that sums of slices may take.
 constexpr std::int64_t kTasks = 64, kTaskNumbers = 8192, kSumsBytes = 32 << 20;
@@ -44,7 +46,8 @@ ShortShape make_shape(const ShortProblem& p, int lanes) {
   } else {
     const std::int64_t most =
         std::max<std::int64_t>(lanes, std::min(kBlock, kTileNumbers / std::max(kLeastTile, 2 * p.taps)));
-    s.block = std::clamp<std::int64_t>(s.group_channels, 1, most / lanes * lanes);
+    const std::int64_t blocks = (s.group_channels + most - 1) / most;  // all about as wide
+    s.block = blocks == 0 ? 1 : std::min(s.group_channels, round_up((s.group_channels + blocks - 1) / blocks, lanes));
     s.width = round_up(s.block, lanes);
     s.tile = std::max({kLeastTile, kTileNumbers / s.width, 2 * p.taps});
   }
