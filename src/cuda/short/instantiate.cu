@@ -20,7 +20,7 @@ using Type = std::conditional_t<kType == DType::f16, Half, std::conditional_t<kT
 template <int TAPS, int PADDING, bool ACTIVE>
 ShortKernel first_forward() {
   constexpr int kLeft = padding_of(TAPS, PADDING);
-  constexpr Tuning t = first_forward_tuning(TAPS, Reach<Type, TAPS, kLeft>::kChunks, ACTIVE);
+  constexpr Tuning t = first_forward_tuning(ACTIVE);
   return {kernel_address(&channels_first_forward<Type, TAPS, kLeft, ACTIVE, t.steps, t.threads, t.blocks>),
           "channels_first_forward",
           t.threads,
@@ -31,7 +31,7 @@ ShortKernel first_forward() {
 template <int TAPS, int PADDING, bool ACTIVE>
 ShortKernel first_backward() {
   constexpr int kLeft = padding_of(TAPS, PADDING);
-  constexpr Tuning t = first_backward_tuning(TAPS, ACTIVE);
+  constexpr Tuning t = first_backward_tuning(ACTIVE);
   return {kernel_address(&channels_first_backward<Type, TAPS, kLeft, ACTIVE, t.steps, t.threads, t.blocks>),
           "channels_first_backward",
           t.threads,
@@ -41,7 +41,7 @@ ShortKernel first_backward() {
 }
 template <int TAPS, bool ACTIVE>
 ShortKernel last_forward() {
-  constexpr Tuning t = last_forward_tuning(TAPS, kChunk<Type>, ACTIVE);
+  constexpr Tuning t = last_forward_tuning(TAPS, kChunk<Type>);
   return {kernel_address(&channels_last_forward<Type, TAPS, ACTIVE, t.count, t.steps, t.threads, t.blocks>),
           "channels_last_forward",
           t.threads,

@@ -13,25 +13,22 @@ struct Tuning {
 /// Rows on the way in blh: a multiple of the taps, so that the window's slots are constants.
 constexpr int rows_ahead(int taps, int at_least) { return (at_least + taps - 1) / taps * taps; }
 
-/// `chunks`: 16 bytes that a thread loads for each 16 that it writes. Memory needs some 20 KB on the way in every
-/// multiprocessor; 768 threads with 2 * 16 bytes have them.
-constexpr Tuning first_forward_tuning(int, int chunks, bool active) {
-  if (active) return {0, 2, 256, 3};
-  return {0, chunks > 2 ? 2 : 4, 256, 3};
-}
-constexpr Tuning first_backward_tuning(int, bool active) { return {0, active ? 1 : 2, 256, 2}; }
+/// Memory needs some 20 KB on the way in every multiprocessor: 768 threads with four chunks have 48. Small blocks, so
+/// that what a finished one leaves is taken up at once.
+constexpr Tuning first_forward_tuning(bool active) { return {0, active ? 2 : 4, 128, 6}; }
+constexpr Tuning first_backward_tuning(bool active) { return {0, active ? 1 : 2, 128, 4}; }
 /// Three rows at once.
 constexpr Tuning gate_tuning(int chunks) { return {0, chunks > 2 ? 1 : 2, 256, 2}; }
 
-/// Weights, window and rows on the way are registers: fewer channels a thread where there are many taps.
-constexpr Tuning last_forward_tuning(int taps, int chunk, bool) {
-  if (taps <= 4) return {chunk, rows_ahead(taps, 4), 128, 3};
-  return {chunk / 2, rows_ahead(taps, 4), 128, 4};
+/// Weights, window and rows on the way are registers.
+constexpr Tuning last_forward_tuning(int taps, int chunk) {
+  return {chunk / 2, rows_ahead(taps, 8), 128, taps > 4 ? 3 : 4};
 }
-/// A thread keeps 3 (under an activation 4) * taps values a channel.
+/// A thread keeps 3 (under an activation 4) * taps values a channel: fewer channels where there are many taps, and more
+/// rows on the way instead.
 constexpr Tuning last_backward_tuning(int taps, int chunk, bool active) {
-  const int count = taps > 5 || (active && taps > 4) ? chunk / 4 : chunk / 2;
-  return {count, rows_ahead(taps, 4), 128, taps > 4 || active ? 3 : 4};
+  if (taps > 5 || (active && taps > 4)) return {chunk / 4, rows_ahead(taps, active ? 4 : 8), 128, 3};
+  return {chunk / 2, rows_ahead(taps, 4), 128, taps > 4 || active ? 3 : 4};
 }
 
 }  // namespace ffc::cuda
