@@ -60,7 +60,7 @@ else()
 endif()
 
 # Adds the engine to a library of host code: its plan, its launch point, and each row of the table of sizes as a source of
-# its own (instantiate.cu), so that all cores compile at a time.
+# its own (instantiate.cu), so that all cores compile at a time; likewise each type of samples of short convolutions.
 function(add_cuda_engine target)
   set(folder ${PROJECT_SOURCE_DIR}/src/cuda)
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${folder}/sizes.h)
@@ -80,8 +80,15 @@ function(add_cuda_engine target)
         "-Xptxas=--warn-on-spills,--warn-on-local-memory-usage,--warning-as-error")
     endif()
   endforeach()
-  file(GLOB sources CONFIGURE_DEPENDS ${folder}/*.cpp ${folder}/*.cu)
-  list(REMOVE_ITEM sources ${folder}/instantiate.cu)
+  foreach(type 0 1 2)  # of DType: f16, bf16, f32
+    set(source ${PROJECT_BINARY_DIR}/cuda/short_${type}.cu)
+    file(CONFIGURE OUTPUT ${source} CONTENT "#define FFC_SHORT_TYPE ${type}\n#include \"cuda/short/instantiate.cu\"\n")
+    target_sources(${target} PRIVATE ${source})
+    set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS
+      "-Xptxas=--warn-on-spills,--warn-on-local-memory-usage,--warning-as-error")
+  endforeach()
+  file(GLOB sources CONFIGURE_DEPENDS ${folder}/*.cpp ${folder}/*.cu ${folder}/short/*.cu)
+  list(REMOVE_ITEM sources ${folder}/instantiate.cu ${folder}/short/instantiate.cu)
   target_sources(${target} PRIVATE ${sources})
   target_compile_options(${target} PRIVATE
     $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr> $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall>)

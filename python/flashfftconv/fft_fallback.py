@@ -5,37 +5,11 @@ All formulas are those of `docs` ("The operation"); the transform is one real FF
 
 from __future__ import annotations
 
-import functools
-import threading
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .problem import MODES, compute_dtype
-
-_errors = threading.local()
-
-
-def keeping_errors(kernel):
-    """The kernel, which leaves an exception it ends with to `last_error`: C++, which calls it, cannot hand that on."""
-
-    @functools.wraps(kernel)
-    def keeping(*args):
-        try:
-            return kernel(*args)
-        except Exception as error:
-            _errors.last = error
-            raise
-
-    return keeping
-
-
-def last_error() -> Exception:
-    """What a kernel ended with in this thread; it is forgotten then."""
-    error, _errors.last = _errors.last, None
-    return error
-
 
 _CIRCULAR, _BIDIRECTIONAL = MODES["circular"], MODES["bidirectional"]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .ops import follow_autocast, raise_cause
+from . import ops  # noqa: F401  (registers the operators)
+from .dispatch import follow_autocast, raise_cause
 from .problem import DTYPES, MODES, check_call, check_filter, compute_dtype
 
 _ops = torch.ops.flashfftconv

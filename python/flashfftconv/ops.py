@@ -9,20 +9,28 @@ Formulas: docs, "The operation" (gradients, double backward).
 
 from __future__ import annotations
 
-import re
-
 import torch
 from torch import Tensor
-from torch._functorch.autograd_function import enable_single_level_autograd_function
-from torch._functorch.utils import unwrap_dead_wrappers
 from torch.autograd import Function
-from torch.autograd.forward_ad import _set_fwd_grad_enabled, unpack_dual
 
-from . import _library, fft_fallback, log  # noqa: F401  (the operators must be loaded first)
+from . import fft_fallback, log
+from .dispatch import (
+    add,
+    autocast_kernel,
+    autograd_kernel,
+    below_autograd,
+    check_devices,
+    differentiates,
+    fold_batch,
+    fold_channels,
+    forward_mode_enabled,
+    keeping_errors,
+    library_part,
+    primals,
+)
 from .problem import compute_dtype
 
 _ops = torch.ops.flashfftconv
-_library_part = torch.library.Library("flashfftconv", "IMPL")
 
 TENSORS = 6  # u, k, k_rev, pregate, postgate, skip
 U, K, K_REV, PREGATE, POSTGATE, SKIP = _BITS = tuple(1 << i for i in range(TENSORS))
@@ -32,21 +40,15 @@ ROWS, FILTER = U | PREGATE | POSTGATE, K | K_REV | SKIP
 # ---- shapes without data
 
 
-def _check_devices(*tensors: Tensor | None) -> None:
-    devices = {t.device for t in tensors if t is not None}
-    if len(devices) > 1:
-        raise RuntimeError(f"tensors are on {', '.join(sorted(map(str, devices)))}; they must be on one device")
-
-
 @torch.library.register_fake("flashfftconv::long_conv")
 def _(u, k, k_rev, pregate, postgate, skip, mode, fft_size, k_rev_lag):
-    _check_devices(u, k, k_rev, pregate, postgate, skip)
+    check_devices(u, k, k_rev, pregate, postgate, skip)
     return u.new_empty(u.shape)
 
 
 @torch.library.register_fake("flashfftconv::long_conv_backward")
 def _(dy, u, k, k_rev, pregate, postgate, skip, mode, fft_size, k_rev_lag, wanted):
-    _check_devices(dy, u, k, k_rev, pregate, postgate, skip)
+    check_devices(dy, u, k, k_rev, pregate, postgate, skip)
 
     def rows(bit):
         return u.new_empty(u.shape if wanted & bit else (0,))
@@ -65,15 +67,15 @@ def _(u, k, k_rev, mode, fft_size, k_rev_lag):
 
 @torch.library.register_fake("flashfftconv::long_conv_prepared")
 def _(u, spectrum, filter, filter_reverse, pregate, postgate, skip, mode, fft_size, k_rev_lag):
-    _check_devices(u, spectrum, pregate, postgate, skip)
+    check_devices(u, spectrum, pregate, postgate, skip)
     return u.new_empty(u.shape)
 
 
 # What the C++ kernels call: for CUDA tensors that no engine takes, and to show plans.
 for _name in ("long_conv", "long_conv_backward"):
-    _kernel = fft_fallback.keeping_errors(getattr(fft_fallback, _name))
-    _library_part.impl(f"{_name}_by_fft", _kernel, "CompositeExplicitAutograd")
-_library_part.impl("log", log.show, "CompositeExplicitAutograd")
+    _kernel = keeping_errors(getattr(fft_fallback, _name))
+    library_part.impl(f"{_name}_by_fft", _kernel, "CompositeExplicitAutograd")
+library_part.impl("log", log.show, "CompositeExplicitAutograd")
 
 
 # ---- derivatives
@@ -84,7 +86,7 @@ class LongConv(Function):
 
     @staticmethod
     def forward(*args):
-        return _below_autograd(_ops.long_conv, args)
+        return below_autograd(_ops.long_conv, args)
 
     @staticmethod
     def setup_context(ctx, inputs, output):
@@ -98,14 +100,14 @@ class LongConv(Function):
         wanted = sum(bit for bit, need in zip(_BITS, needs, strict=False) if need)
         args = (dy, *ctx.saved_tensors, *ctx.how, wanted)
         operator = _ops.long_conv_backward
-        grads = operator(*args) if _differentiates(args) else _below_autograd(operator, args)
+        grads = operator(*args) if differentiates(args) else below_autograd(operator, args)
         return *(g if need else None for g, need in zip(grads, needs, strict=False)), None, None, None
 
     @staticmethod
     def jvp(ctx, *tangents):
-        with _set_fwd_grad_enabled(True):  # off while a Function runs, but outer levels of torch.func still need it
-            terms = _one_tangent_at_a_time(_primals(ctx.saved_tensors), tangents)
-            return _add(*(_ops.long_conv(*tensors, *ctx.how) for _, tensors in terms))
+        with forward_mode_enabled(True):  # off while a Function runs, but outer levels of torch.func still need it
+            terms = _one_tangent_at_a_time(primals(ctx.saved_tensors), tangents)
+            return add(*(_ops.long_conv(*tensors, *ctx.how) for _, tensors in terms))
 
 
 class LongConvBackward(Function):
@@ -113,7 +115,7 @@ class LongConvBackward(Function):
 
     @staticmethod
     def forward(*args):
-        return _below_autograd(_ops.long_conv_backward, args)
+        return below_autograd(_ops.long_conv_backward, args)
 
     @staticmethod
     def setup_context(ctx, inputs, output):
@@ -130,8 +132,8 @@ class LongConvBackward(Function):
 
     @staticmethod
     def jvp(ctx, *tangents):
-        with _set_fwd_grad_enabled(True):
-            dy, *tensors = _primals(ctx.saved_tensors)
+        with forward_mode_enabled(True):
+            dy, *tensors = primals(ctx.saved_tensors)
             terms = [(dy, t, _DEPEND_ON[index]) for index, t in _one_tangent_at_a_time(tensors, tangents[1:])]
             if tangents[0] is not None:
                 terms.append((tangents[0], tensors, ROWS | FILTER))
@@ -140,7 +142,7 @@ class LongConvBackward(Function):
                 grads = _ops.long_conv_backward(dy_, *tensors_, *ctx.how, ctx.wanted & depend)
                 for i in range(TENSORS):
                     if ctx.wanted & depend & 1 << i:
-                        sums[i] = _add(sums[i], grads[i])
+                        sums[i] = add(sums[i], grads[i])
             zeros = _ops.long_conv_backward(torch.zeros_like(dy), *tensors, *ctx.how, ctx.wanted)
             return tuple(zero if s is None else s for s, zero in zip(sums, zeros, strict=True))
 
@@ -152,45 +154,6 @@ _DEPEND_ON = {
     3: U | FILTER | POSTGATE,
     4: U | FILTER | PREGATE,
 }
-
-
-def _below_autograd(operator, args):
-    """The operator's kernel, or the next level of torch.func, which may differentiate too; Function switches it off."""
-    try:
-        with torch._C._AutoDispatchBelowAutograd():
-            if not torch._C._are_functorch_transforms_active():
-                return operator(*args)
-            with torch.enable_grad(), _set_fwd_grad_enabled(True):
-                return operator(*args)
-    except RuntimeError as error:
-        raise_cause(error, args[0].device)
-        raise
-
-
-def raise_cause(error: RuntimeError, device: torch.device) -> None:
-    """Raises torch's own error where an operator found no memory, or where torch.fft, which it called, failed.
-
-    Through the stable ABI neither type nor text of an exception comes.
-    """
-    failed = re.search(r"no memory for (\d+) bytes|_by_fft failed", str(error))
-    if not failed:
-        return
-    if not failed[1]:
-        raise fft_fallback.last_error() from None
-    torch.empty(int(failed[1]), dtype=torch.uint8, device=device)
-    raise torch.OutOfMemoryError(str(error)) from None  # others freed some in the meantime
-
-
-def _primals(tensors) -> list[Tensor | None]:
-    return [None if t is None else unpack_dual(t).primal for t in tensors]
-
-
-def _add(*terms: Tensor | None) -> Tensor | None:
-    total = None
-    for term in terms:
-        if term is not None:
-            total = term if total is None else total + term
-    return total
 
 
 def _times(a: Tensor | None, b: Tensor | None) -> Tensor | None:
@@ -224,7 +187,7 @@ def _double_backward(dy, tensors, how, cotangents, needs):
     a_u, a_k, a_k_rev, a_pre, a_post, a_skip = cotangents
     need_dy, need_u, need_k, need_k_rev, need_pre, need_post, need_skip = needs[: TENSORS + 1]
     x, g = _times(u, pregate), _times(dy, postgate)
-    e, q = _add(_times(a_u, pregate), _times(a_pre, u)), _times(a_post, dy)
+    e, q = add(_times(a_u, pregate), _times(a_pre, u)), _times(a_post, dy)
     filters = []  # of the terms that replace the filter by its cotangents
     if a_k is not None or a_k_rev is not None or a_skip is not None:
         zeros = (torch.zeros_like(k), None if k_rev is None else torch.zeros_like(k_rev))
@@ -250,53 +213,32 @@ def _double_backward(dy, tensors, how, cotangents, needs):
     own = (k, k_rev, skip)
     out = [None] * (TENSORS + 1)  # dy, u, k, k_rev, pregate, postgate, skip
     if need_dy or need_post:
-        gradient_g = _add(conv(e, own), *(conv(x, f) for f in filters))
+        gradient_g = add(conv(e, own), *(conv(x, f) for f in filters))
         out[5] = _times(gradient_g, dy) if need_post else None
         if need_dy:
-            out[0] = _add(_times(gradient_g, postgate), None if a_post is None else a_post * conv(x, own))
+            out[0] = add(_times(gradient_g, postgate), None if a_post is None else a_post * conv(x, own))
     if need_u or need_pre:
-        gradient_x = _add(corr(q, own), *(corr(g, f) for f in filters))
+        gradient_x = add(corr(q, own), *(corr(g, f) for f in filters))
         r = corr(g, own) if a_u is not None or a_pre is not None else None
         if need_u:
-            out[1] = _add(_times(gradient_x, pregate), _times(a_pre, r))
+            out[1] = add(_times(gradient_x, pregate), _times(a_pre, r))
         if need_pre:
-            out[4] = _add(_times(gradient_x, u), _times(a_u, r))
+            out[4] = add(_times(gradient_x, u), _times(a_u, r))
     for i, first, second in zip((2, 3, 6), filter_gradients(g, e), filter_gradients(q, x), strict=True):
-        out[i] = _add(first, second)
+        out[i] = add(first, second)
     return out
 
 
 # ---- vmap: the mapped dimension joins the batch, or the channels where each map has its own filter or filter gradient
 
 
-def _fold_batch(t: Tensor | None, dim: int | None, size: int) -> Tensor | None:
-    """Rows [V, B, H, L] -> [V B, H, L]."""
-    if t is None:
-        return None
-    t = t.unsqueeze(0).expand(size, *t.shape) if dim is None else t.movedim(dim, 0)
-    return t.flatten(0, 1)
-
-
-def _fold_channels(t: Tensor | None, dim: int | None, size: int, channels: int) -> Tensor | None:
-    """The mapped dimension in front of the channels, which lie at `channels` without it."""
-    if t is None:
-        return None
-    if dim is None:
-        t = t.unsqueeze(channels).expand(*t.shape[:channels], size, *t.shape[channels:])
-    else:
-        t = t.movedim(dim, channels)
-    return t.flatten(channels, channels + 1)
-
-
 def _fold(size: int, in_dims, rows: list[int], filters: list[int], args, into_channels: bool) -> list:
     out = list(args)
     for i in rows:
-        out[i] = (
-            _fold_channels(args[i], in_dims[i], size, 1) if into_channels else _fold_batch(args[i], in_dims[i], size)
-        )
+        out[i] = fold_channels(args[i], in_dims[i], size, 1) if into_channels else fold_batch(args[i], in_dims[i], size)
     if into_channels:
         for i in filters:
-            out[i] = _fold_channels(args[i], in_dims[i], size, 0)
+            out[i] = fold_channels(args[i], in_dims[i], size, 0)
     return out
 
 
@@ -330,52 +272,7 @@ torch.library.register_vmap("flashfftconv::long_conv_backward", _vmap_long_conv_
 # ---- dispatch
 
 
-def follow_autocast(u: Tensor, *gates: Tensor | None) -> tuple[Tensor | None, ...]:
-    """u and its gates in the dtype that autocast asks for; a float64 u keeps its own. Without autocast, as they are."""
-    if not torch.is_autocast_enabled(u.device.type):
-        return u, *gates
-    dtype = u.dtype if u.dtype == torch.float64 else torch.get_autocast_dtype(u.device.type)
-    return tuple(t if t is None else t.to(dtype) for t in (u, *gates))
-
-
-def _autocast(key: str):
-    """u and gates follow autocast; the filter and skip, small, keep their precision."""
-    own_key = torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, key))
-
-    def long_conv(u, k, k_rev, pregate, postgate, skip, *how):
-        u, pregate, postgate = follow_autocast(u, pregate, postgate)
-        with torch._C._ExcludeDispatchKeyGuard(own_key):
-            return _ops.long_conv(u, k, k_rev, pregate, postgate, skip, *how)
-
-    return long_conv
-
-
-def _differentiates(args) -> bool:
-    """Whether anything would use the autograd node, which costs some 20 microseconds."""
-    if torch.autograd.forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active():
-        return True
-    return torch.is_grad_enabled() and any(isinstance(a, Tensor) and a.requires_grad for a in args)
-
-
-def _autograd(function: type[Function]):
-    """The autograd kernel of an operator: one level of differentiation.
-
-    `Function.apply` would ask for the signature of `forward`, 10 microseconds a call, although the dispatcher has
-    filled in every argument. Inside torch.func transforms it would peel the levels apart, which the dispatcher has
-    done too, as for torch's own operators. What it calls in the end is called here.
-    """
-    apply = super(Function, function).apply
-
-    def kernel(*args):
-        if torch._C._are_functorch_transforms_active():
-            with enable_single_level_autograd_function():
-                return apply(*args)
-        return apply(*unwrap_dead_wrappers(args)) if _differentiates(args) else function.forward(*args)
-
-    return kernel
-
-
-_library_part.impl("long_conv", _autograd(LongConv), "Autograd")
-_library_part.impl("long_conv_backward", _autograd(LongConvBackward), "Autograd")
-_library_part.impl("long_conv", _autocast("AutocastCPU"), "AutocastCPU")
-_library_part.impl("long_conv", _autocast("AutocastCUDA"), "AutocastCUDA")
+library_part.impl("long_conv", autograd_kernel(LongConv), "Autograd")
+library_part.impl("long_conv_backward", autograd_kernel(LongConvBackward), "Autograd")
+for _key in ("AutocastCPU", "AutocastCUDA"):  # the filter and skip, small, keep their precision
+    library_part.impl("long_conv", autocast_kernel(_ops.long_conv, (3, 4), _key), _key)

@@ -30,11 +30,11 @@ def check_call(
     skip: Tensor | None,
 ) -> None:
     """Raises ValueError or TypeError naming the argument, what came and what is allowed."""
-    _check_tensor("u", u)
+    check_tensor("u", u)
     if u.dim() != 3:
-        raise ValueError(f"u has shape {_shape(u)}; it must be [batch, channels, length]")
+        raise ValueError(f"u has shape {shape_of(u)}; it must be [batch, channels, length]")
     if u.shape[-1] < 1:
-        raise ValueError(f"u has shape {_shape(u)}; its length must be at least 1")
+        raise ValueError(f"u has shape {shape_of(u)}; its length must be at least 1")
     check_filter(k, mode, k_rev, k_rev_lag, fft_size)
     channels = u.shape[1]
     for name, taps in (("k", k), ("k_rev", k_rev)):
@@ -42,9 +42,9 @@ def check_call(
             continue
         if taps.shape[-2] != channels:
             raise ValueError(
-                f"{name} has {taps.shape[-2]} channels (shape {_shape(taps)}); u has {channels} ({_shape(u)})"
+                f"{name} has {taps.shape[-2]} channels (shape {shape_of(taps)}); u has {channels} ({shape_of(u)})"
             )
-        _check_device(name, taps, u)
+        check_device(name, taps, u)
     if mode == "circular" and u.shape[-1] > fft_size:
         raise ValueError(
             f"u has length {u.shape[-1]}; a circular convolution of size {fft_size} allows at most {fft_size}"
@@ -53,10 +53,10 @@ def check_call(
         if gate is not None:
             _check_gate(name, gate, u)
     if skip is not None:
-        _check_tensor("skip", skip)
+        check_tensor("skip", skip)
         if skip.shape != (channels,):
-            raise ValueError(f"skip has shape {_shape(skip)}; it must be [channels], [{channels}]")
-        _check_device("skip", skip, u)
+            raise ValueError(f"skip has shape {shape_of(skip)}; it must be [channels], [{channels}]")
+        check_device("skip", skip, u)
 
 
 def check_filter(k: Tensor, mode: str, k_rev: Tensor | None, k_rev_lag: int, fft_size: int | None) -> None:
@@ -81,13 +81,15 @@ def check_filter(k: Tensor, mode: str, k_rev: Tensor | None, k_rev_lag: int, fft
             raise ValueError("k_rev is missing; mode 'bidirectional' needs it")
         _check_taps("k_rev", k_rev)
         if k_rev.dim() != 2 or k_rev.shape[0] != k.shape[-2]:
-            raise ValueError(f"k_rev has shape {_shape(k_rev)}; it must be [channels of k, taps], [{k.shape[-2]}, ...]")
+            raise ValueError(
+                f"k_rev has shape {shape_of(k_rev)}; it must be [channels of k, taps], [{k.shape[-2]}, ...]"
+            )
         if k_rev.dtype != k.dtype:
             raise TypeError(f"k_rev is {k_rev.dtype}; it must be of the dtype of k, {k.dtype}")
         check_int("k_rev_lag", k_rev_lag, "an int, 1 or 0")
         if k_rev_lag not in (0, 1):
             raise ValueError(f"k_rev_lag is {k_rev_lag}; it must be 1 (k_rev[0] acts at lag -1) or 0 (at lag 0)")
-        _check_device("k_rev", k_rev, k, of="k")
+        check_device("k_rev", k_rev, k, of="k")
     elif k_rev is not None:
         raise ValueError(f"k_rev is given; only mode 'bidirectional' takes it, not {mode!r}")
 
@@ -98,11 +100,13 @@ def check_int(name: str, value: object, allowed: str = "an int") -> None:
         raise TypeError(f"{name} is {value!r}; it must be {allowed}")
 
 
-def _shape(t: Tensor) -> list[int]:
+def shape_of(t: Tensor) -> list[int]:
+    """As messages show it."""
     return list(t.shape)
 
 
-def _check_tensor(name: str, t: object) -> None:
+def check_tensor(name: str, t: object) -> None:
+    """Raises TypeError unless `t` is a tensor of a floating type that is known."""
     if not isinstance(t, Tensor):
         raise TypeError(f"{name} is a {type(t).__name__}; it must be a torch.Tensor")
     if t.dtype not in DTYPES:
@@ -110,23 +114,24 @@ def _check_tensor(name: str, t: object) -> None:
 
 
 def _check_taps(name: str, t: Tensor) -> None:
-    _check_tensor(name, t)
+    check_tensor(name, t)
     if t.dim() != 2 and not (name == "k" and t.dim() == 3 and t.shape[0] == 1):
         allowed = "[channels, taps] or [1, channels, taps]" if name == "k" else "[channels, taps]"
-        raise ValueError(f"{name} has shape {_shape(t)}; it must be {allowed}")
+        raise ValueError(f"{name} has shape {shape_of(t)}; it must be {allowed}")
     if t.shape[-1] < 1:
-        raise ValueError(f"{name} has shape {_shape(t)}; it must have at least 1 tap")
+        raise ValueError(f"{name} has shape {shape_of(t)}; it must have at least 1 tap")
 
 
 def _check_gate(name: str, gate: Tensor, u: Tensor) -> None:
-    _check_tensor(name, gate)
+    check_tensor(name, gate)
     if gate.shape != u.shape:
-        raise ValueError(f"{name} has shape {_shape(gate)}; it must be that of u, {_shape(u)}")
+        raise ValueError(f"{name} has shape {shape_of(gate)}; it must be that of u, {shape_of(u)}")
     if gate.dtype != u.dtype and not torch.is_autocast_enabled(u.device.type):
         raise TypeError(f"{name} is {gate.dtype}; it must be of the dtype of u, {u.dtype}")
-    _check_device(name, gate, u)
+    check_device(name, gate, u)
 
 
-def _check_device(name: str, t: Tensor, other: Tensor, of: str = "u") -> None:
+def check_device(name: str, t: Tensor, other: Tensor, of: str = "u") -> None:
+    """Raises ValueError unless both tensors are on one device."""
     if t.device != other.device:
         raise ValueError(f"{name} is on {t.device}; it must be on the device of {of}, {other.device}")

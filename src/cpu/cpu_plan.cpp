@@ -7,14 +7,15 @@
 #include "cpu/cpu_plan.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
 
 #include "algo/planner.h"
 #include "backend/backend.h"
+#include "cpu/chosen.h"
 #include "cpu/kernels.h"
+#include "cpu/tasks.h"
 #include "cpu/thread_pool.h"
 
 namespace ffc::cpu {
@@ -63,40 +64,6 @@ void resolve(RowsType& rows, const Problem& p) {
 template <class TapsType>
 void resolve_taps(TapsType& taps, std::int64_t count) {
   if (taps.channel_stride == kContiguous) taps.channel_stride = count;
-}
-
-// Calls task(index, worker) for every index in [0, count). Every worker has a range of its own and helps with the
-// others' when that is done: a call finds most of what it reads in the cache where the call before left it, and a
-// worker that starts late or is slow holds nobody up.
-template <class Task>
-void parallel_tasks(const Execution& execution, int workers, std::int64_t count, Task&& task) {
-  constexpr int kRanges = 64;  // workers beyond that share them
-  struct alignas(64) Range {
-    std::atomic<std::int64_t> next;
-    std::int64_t end;
-  };
-  struct Shared {
-    Range ranges[kRanges];
-    int used;
-    Task& task;
-  } shared{{}, static_cast<int>(std::min<std::int64_t>({workers, count, kRanges})), task};
-  for (int r = 0; r < shared.used; ++r) {
-    shared.ranges[r].next.store(count * r / shared.used, std::memory_order_relaxed);
-    shared.ranges[r].end = count * (r + 1) / shared.used;
-  }
-  auto body = [](void* argument, int worker) {
-    Shared& s = *static_cast<Shared*>(argument);
-    for (int r = 0; r < s.used; ++r) {
-      Range& range = s.ranges[(worker + r) % s.used];
-      for (std::int64_t i; (i = range.next.fetch_add(1, std::memory_order_relaxed)) < range.end;) s.task(i, worker);
-    }
-  };
-  workers = static_cast<int>(std::min<std::int64_t>(workers, count));
-  if (count == 0) return;
-  if (workers > 1 && execution.parallel.run)
-    execution.parallel.run(execution.parallel.context, workers, body, &shared);
-  else
-    run_on_own_threads(workers, body, &shared);
 }
 
 template <typename T>
@@ -273,12 +240,12 @@ class CpuPlan final : public BackendPlan {
 
 template <typename T>
 Result<Plan> make_plan_of(const Problem& problem, Device device, int workers) {
-  const Kernels<T>* kernels = chosen_kernels<T>();
+  const Kernels<T>* kernels = chosen<Kernels<T>>();
   if (!kernels) {
     // The choice was made once, at the first plan; the variable may be gone by now.
     const char* name = std::getenv("FFC_CPU_TARGET");
     return Status(StatusCode::unsupported, std::string("FFC_CPU_TARGET is '") + (name ? name : "") +
-                                               "'; this machine and build have: " + target_names<T>());
+                                               "'; this machine and build have: " + target_names<Kernels<T>>());
   }
   return Plan(std::make_shared<CpuPlan<T>>(problem, device, workers, *kernels));
 }
@@ -295,7 +262,7 @@ Result<Plan> make_plan(const Problem& problem, Device device, PlanOptions option
 }
 
 const char* target_name() {
-  const Kernels<float>* kernels = chosen_kernels<float>();
+  const Kernels<float>* kernels = chosen<Kernels<float>>();
   return kernels ? kernels->target : "none";
 }
 

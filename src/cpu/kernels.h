@@ -77,13 +77,4 @@ struct Kernels {
   void (*finish)(const Shape<T>&, const BackwardArguments&, std::int64_t h, T* sums, std::int64_t slices);
 };
 
-// The kernels of the best instruction set that this machine has, or of the one FFC_CPU_TARGET names (null if there is
-// none). Empty counts as unset.
-template <typename T>
-const Kernels<T>* chosen_kernels();
-
-// What FFC_CPU_TARGET may name here: some of avx512, avx2, neon, scalar.
-template <typename T>
-const char* target_names();
-
 }  // namespace ffc::cpu

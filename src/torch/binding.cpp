@@ -3,12 +3,7 @@
 // have raised ValueError and TypeError for what a user can get wrong; the checks here keep direct calls of the
 // operators safe. CUDA tensors that no engine of this build and machine takes go to the operators `.._by_fft`, which
 // fft_fallback.py implements.
-#include <sys/mman.h>
 #include <torch/csrc/stable/library.h>
-#include <torch/csrc/stable/ops.h>
-#include <torch/csrc/stable/tensor.h>
-#include <torch/headeronly/core/ScalarType.h>
-#include <torch/headeronly/util/Exception.h>
 
 #include <algorithm>
 #include <array>
@@ -19,81 +14,12 @@
 #include <tuple>
 
 #include "flashfftconv/flashfftconv.h"
-#include "torch/cuda_stream.h"
 #include "torch/plan_cache.h"
+#include "torch/tensors.h"
 
 namespace {
 
-using torch::headeronly::ScalarType;
-using torch::stable::Tensor;
-using MaybeTensor = std::optional<Tensor>;
-
-ffc::DType dtype_of(const char* name, const Tensor& t) {
-  switch (t.scalar_type()) {
-    case ScalarType::Half: return ffc::DType::f16;
-    case ScalarType::BFloat16: return ffc::DType::bf16;
-    case ScalarType::Float: return ffc::DType::f32;
-    case ScalarType::Double: return ffc::DType::f64;
-    default: STD_TORCH_CHECK(false, name, " has a dtype that is not float16, bfloat16, float32 or float64");
-  }
-}
-
-ScalarType scalar_type_of(ffc::DType dtype) {
-  switch (dtype) {
-    case ffc::DType::f16: return ScalarType::Half;
-    case ffc::DType::bf16: return ScalarType::BFloat16;
-    case ffc::DType::f32: return ScalarType::Float;
-    case ffc::DType::f64: return ScalarType::Double;
-  }
-  return ScalarType::Float;
-}
-
-int64_t element_bytes(ScalarType type) {
-  return type == ScalarType::Byte ? 1 : type == ScalarType::Double ? 8 : type == ScalarType::Float ? 4 : 2;
-}
-
-int32_t torch_type(ScalarType type) {
-  switch (type) {
-    case ScalarType::Half: return aoti_torch_dtype_float16();
-    case ScalarType::BFloat16: return aoti_torch_dtype_bfloat16();
-    case ScalarType::Float: return aoti_torch_dtype_float32();
-    case ScalarType::Double: return aoti_torch_dtype_float64();
-    default: return aoti_torch_dtype_uint8();
-  }
-}
-
-// Where the tensors of a call are, and how memory is got there.
-class Place {
- public:
-  explicit Place(const Tensor& u) : is_cuda_(u.is_cuda()), index_(is_cuda_ ? u.get_device_index() : 0) {
-    STD_TORCH_CHECK(is_cuda_ || u.is_cpu(), "u must be on the CPU or a CUDA device");
-  }
-  // As the operators without tensors name it: a CUDA ordinal, or -1 for the CPU.
-  explicit Place(int64_t device) : is_cuda_(device >= 0), index_(is_cuda_ ? static_cast<int>(device) : 0) {}
-
-  bool is_cuda() const { return is_cuda_; }
-  bool holds(const Tensor& t) const { return is_cuda_ ? t.is_cuda() && t.get_device_index() == index_ : t.is_cpu(); }
-  ffc::Device device() const { return {is_cuda_ ? ffc::DeviceKind::cuda : ffc::DeviceKind::cpu, index_}; }
-
-  template <std::size_t n>
-  Tensor empty(const std::array<int64_t, n>& sizes, ScalarType type) const {
-    std::array<int64_t, n> strides;
-    int64_t elements = 1;
-    for (std::size_t i = n; i-- > 0; elements *= std::max<int64_t>(sizes[i], 1)) strides[i] = elements;
-    AtenTensorHandle handle = nullptr;  // straight from the allocator: a call of aten::empty takes a microsecond more
-    const auto error = aoti_torch_empty_strided(n, sizes.data(), strides.data(), torch_type(type),
-                                                is_cuda_ ? aoti_torch_device_type_cuda() : aoti_torch_device_type_cpu(),
-                                                index_, &handle);
-    STD_TORCH_CHECK(error == 0, "no memory for ", elements * element_bytes(type), " bytes on ",
-                    is_cuda_ ? "CUDA " : "CPU ", index_);
-    return Tensor(handle);
-  }
-  void* stream() const { return is_cuda_ ? ffc::torch_binding::current_cuda_stream(index_) : nullptr; }
-
- private:
-  bool is_cuda_;
-  int index_;
-};
+using namespace ffc::torch_binding;
 
 // Samples must be adjacent; any other strides are taken as they are.
 Tensor adjacent(const Tensor& t) {
@@ -162,20 +88,9 @@ ffc::Problem problem_of(const Tensor& u, int64_t filter, int64_t filter_reverse,
           .filter_dtype = filter_dtype};
 }
 
-void check(const ffc::Status& status) { STD_TORCH_CHECK(status.ok(), status.message()); }
-
-// Calls an operator that Python implements; what it returns is at the front of the stack.
-template <std::size_t returned, class... Values>
-auto call(const char* name, const Values&... values) {
-  std::array<StableIValue, std::max(returned, sizeof...(values))> stack{torch::stable::detail::from(values)...};
-  // The exception's type and text do not come through the stable ABI: ops.py raises it again when it sees this one.
-  STD_TORCH_CHECK(torch_call_dispatcher(name, "", stack.data(), TORCH_ABI_VERSION) == 0, name, " failed");
-  return stack;
-}
-
 ffc::Result<ffc::Plan> find_plan(const ffc::Problem& problem, const Place& place) {
   const int workers = place.is_cuda() ? 0 : static_cast<int>(torch::stable::get_num_threads());
-  ffc::torch_binding::CachedPlan found = ffc::torch_binding::cached_plan(problem, place.device(), workers);
+  CachedPlan found = cached_plan(problem, place.device(), workers);
   // FFC_LOG=1 shows every plan when it is made; Python says where (log.py).
   if (found.is_new && std::getenv("FFC_LOG"))
     call<0>("flashfftconv::log",
@@ -189,49 +104,6 @@ ffc::Plan plan_of(const ffc::Problem& problem, const Place& place) {
   return *plan;
 }
 
-// A CUDA tensor whose problem is sound, but not for an engine of this build and machine.
-bool goes_to_fft(const Place& place, const ffc::Status& status) {
-  return place.is_cuda() && status.code() == ffc::StatusCode::unsupported;
-}
-
-// Fresh memory of many megabytes costs a page fault per 4 KiB when first written, as much as the convolution itself;
-// where the system grants huge pages on request, one per 2 MiB.
-Tensor on_huge_pages(Tensor t) {
-#ifdef MADV_HUGEPAGE
-  constexpr std::uintptr_t kPage = 4096;
-  constexpr std::size_t kWorthwhile = 1 << 20;
-  const std::size_t bytes = static_cast<std::size_t>(t.numel()) * t.element_size();
-  if (bytes >= kWorthwhile) {
-    const std::uintptr_t begin = (reinterpret_cast<std::uintptr_t>(t.data_ptr()) + kPage - 1) / kPage * kPage;
-    const std::uintptr_t end = (reinterpret_cast<std::uintptr_t>(t.data_ptr()) + bytes) / kPage * kPage;
-    madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);  // advice only: a refusal changes nothing
-  }
-#endif
-  return t;
-}
-
-Tensor scratch(const Place& place, std::size_t bytes) {
-  Tensor memory = place.empty(std::array{static_cast<int64_t>(bytes + ffc::kWorkspaceAlignment)}, ScalarType::Byte);
-  return place.is_cuda() ? memory : on_huge_pages(std::move(memory));
-}
-ffc::Workspace aligned(const Tensor& t) {
-  const auto address = reinterpret_cast<std::uintptr_t>(t.data_ptr());
-  const std::uintptr_t start =
-      (address + ffc::kWorkspaceAlignment - 1) / ffc::kWorkspaceAlignment * ffc::kWorkspaceAlignment;
-  return {reinterpret_cast<void*>(start), static_cast<std::size_t>(t.numel()) - (start - address)};
-}
-
-// torch's own pool, so that its thread settings hold for us too.
-void run_on_torch_threads(void*, int workers, void (*body)(void*, int), void* argument) {
-  torch::stable::parallel_for(0, workers, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t worker = begin; worker < end; ++worker) body(argument, static_cast<int>(worker));
-  });
-}
-
-ffc::Execution execution_of(const Place& place, const Tensor& workspace) {
-  return {.workspace = aligned(workspace), .stream = place.stream(), .parallel = {.run = run_on_torch_threads}};
-}
-
 Tensor new_rows(const Place& place, const Tensor& u) {
   Tensor rows = place.empty(std::array{u.size(0), u.size(1), u.size(2)}, u.scalar_type());
   return place.is_cuda() ? rows : on_huge_pages(std::move(rows));
@@ -243,9 +115,9 @@ Tensor long_conv(const Tensor& u, const Tensor& k, const MaybeTensor& k_rev, con
   STD_TORCH_CHECK(k.dim() == 2, "k must be [channels, taps]");
   const ffc::Problem problem =
       problem_of(u, k.size(1), k_rev ? k_rev->size(1) : 0, dtype_of("k", k), mode, fft_size, k_rev_lag);
-  const Place place(u);
+  const Place place("u", u);
   const ffc::Result<ffc::Plan> plan = find_plan(problem, place);
-  if (goes_to_fft(place, plan.status()))
+  if (goes_to_torch(place, plan.status()))
     return torch::stable::detail::to<Tensor>(
         call<1>("flashfftconv::long_conv_by_fft", u, k, k_rev, pregate, postgate, skip, mode, fft_size, k_rev_lag)[0]);
   check(plan.status());
@@ -284,9 +156,9 @@ Gradients long_conv_backward(const Tensor& dy, const Tensor& u, const Tensor& k,
   STD_TORCH_CHECK(k.dim() == 2, "k must be [channels, taps]");
   const ffc::Problem problem =
       problem_of(u, k.size(1), k_rev ? k_rev->size(1) : 0, dtype_of("k", k), mode, fft_size, k_rev_lag);
-  const Place place(u);
+  const Place place("u", u);
   const ffc::Result<ffc::Plan> plan = find_plan(problem, place);
-  if (goes_to_fft(place, plan ? plan->supports(ffc::Pass::backward) : plan.status()))
+  if (goes_to_torch(place, plan ? plan->supports(ffc::Pass::backward) : plan.status()))
     return gradients_by_fft(dy, u, k, k_rev, pregate, postgate, skip, mode, fft_size, k_rev_lag, wanted);
   check(plan.status());
   Arguments view(u, place, problem);
@@ -361,7 +233,7 @@ Tensor prepare_filter(const Tensor& u, const Tensor& k, const MaybeTensor& k_rev
   STD_TORCH_CHECK(k.dim() == 2, "k must be [channels, taps]");
   const ffc::Problem problem =
       problem_of(u, k.size(1), k_rev ? k_rev->size(1) : 0, dtype_of("k", k), mode, fft_size, k_rev_lag);
-  const Place place(u);
+  const Place place("u", u);
   const ffc::Plan plan = plan_of(problem, place);
   Arguments view(u, place, problem);
   const Key key = key_of(problem);
@@ -379,7 +251,7 @@ Tensor long_conv_prepared(const Tensor& u, const Tensor& spectrum, int64_t filte
                           const MaybeTensor& pregate, const MaybeTensor& postgate, const MaybeTensor& skip,
                           int64_t mode, int64_t fft_size, int64_t k_rev_lag) {
   const ffc::Problem problem = problem_of(u, filter, filter_reverse, ffc::DType::f32, mode, fft_size, k_rev_lag);
-  const Place place(u);
+  const Place place("u", u);
   const ffc::Plan plan = plan_of(problem, place);
   const Key key = key_of(problem);
   STD_TORCH_CHECK(place.holds(spectrum) && spectrum.scalar_type() == ScalarType::Byte && spectrum.dim() == 1 &&
@@ -440,8 +312,8 @@ std::string why_not(int64_t batch, int64_t channels, int64_t length, int64_t fil
   return status.message();
 }
 
-std::string cpu_target() { return ffc::torch_binding::cpu_target(); }
-std::string cuda_engine(int64_t device) { return ffc::torch_binding::describe_cuda(static_cast<int>(device)); }
+std::string target() { return cpu_target(); }
+std::string cuda_engine(int64_t device) { return describe_cuda(static_cast<int>(device)); }
 
 }  // namespace
 
@@ -488,6 +360,6 @@ STABLE_TORCH_LIBRARY_IMPL(flashfftconv, CUDA, m) { FFC_KERNELS(m); }
 STABLE_TORCH_LIBRARY_IMPL(flashfftconv, CompositeExplicitAutograd, m) {
   m.impl("describe", TORCH_BOX(&describe));
   m.impl("why_not", TORCH_BOX(&why_not));
-  m.impl("cpu_target", TORCH_BOX(&cpu_target));
+  m.impl("cpu_target", TORCH_BOX(&target));
   m.impl("cuda_engine", TORCH_BOX(&cuda_engine));
 }

@@ -28,6 +28,7 @@ class Buffer {
   double get(std::int64_t element) const;
   void set(std::int64_t element, double value);
   DType dtype() const { return dtype_; }
+  std::int64_t elements() const { return elements_; }
 
   /// The library may write this element.
   void own(std::int64_t element);

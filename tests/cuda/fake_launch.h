@@ -6,10 +6,12 @@
 #include <vector>
 
 #include "cuda/launch.h"
+#include "cuda/short/short_launch.h"
 
 namespace ffc::cuda::fake {
 
-using Job = std::variant<SpectrumJob, ForwardJob, BackwardJob, FilterGradientJob>;
+using Job = std::variant<SpectrumJob, ForwardJob, BackwardJob, FilterGradientJob, ShortForwardJob, ShortBackwardJob,
+                         ShortGateJob>;
 
 struct Launch {
   Job job;

@@ -11,6 +11,12 @@ TABLES = "src/cpu/tables.cpp"
 FOLD = "src/algo/fold.h"
 CHECK = "src/algo/check.cpp"
 POOL = "src/cpu/thread_pool.cpp"
+SHORT = "src/cpu/simd/short-inl.h"
+SHORT_ORDER = "src/cpu/simd/short_order-inl.h"
+SHORT_PIECES = "src/cpu/short_kernels.h"
+SHORT_PLAN = "src/cpu/short_plan.cpp"
+SHORT_CHECK = "src/algo/short_check.cpp"
+ACTIVATION = "src/cpu/simd/activation-inl.h"
 
 MUTATIONS = [
     # results and gates
@@ -174,4 +180,98 @@ MUTATIONS = [
     (POOL, "      body(argument, number);", "      body(argument, 0);", "all threads believe to be worker 0"),
     (CHECK, "if (w.bytes < needed)", "if (w.bytes + 1 < needed)", "a workspace one byte too small is accepted"),
     (CHECK, "a.reverse_lag == b.reverse_lag &&", "", "a filter of the other convention of lags is accepted"),
+    # short convolutions: samples, sums and their ends
+    (
+        SHORT_ORDER,
+        "std::fill(to + (end - first) * width, to + (last - first) * width, T(0));",
+        "",
+        "what lies behind a row is whatever the workspace held",
+    ),
+    (SHORT_ORDER, "  if (from.state)\n", "  if (false)\n", "the initial state is ignored"),
+    (
+        SHORT_ORDER,
+        "part[v] = first == 0 ? sum[v] : hn::Zero(d);",
+        "part[v] = hn::Zero(d);",
+        "the bias is ignored",
+    ),
+    (
+        SHORT_ORDER,
+        "sum[v] = first == 0 ? part[v] : hn::Add(sum[v], part[v]);",
+        "sum[v] = part[v];",
+        "of many taps the last chain alone counts",
+    ),
+    (
+        SHORT_ORDER,
+        "for (; i + 4 * kLanes <= lines; i += 4 * kLanes)",
+        "for (; i + 3 * kLanes <= lines; i += 4 * kLanes)",
+        "a group of vectors runs past the row",
+    ),
+    (
+        SHORT_ORDER,
+        "for (; line < lines; ++line) sums_of<1>",
+        "for (; line + 1 < lines; ++line) sums_of<1>",
+        "the last sample of blh is not written",
+    ),
+    (
+        SHORT_ORDER,
+        "for (; j < taps; ++j) products_of<1>",
+        "for (; j + 1 < taps; ++j) products_of<1>",
+        "a tap's gradient",
+    ),
+    (SHORT_ORDER, "total[taps] += sum_in_double(g, lines);", "", "the gradient of the bias is zero in bhl"),
+    # their passes
+    (
+        SHORT,
+        "{memory + group * s.weights_size + (s.problem.taps - 1) * s.width, -s.width, s.problem.taps}",
+        "{memory + group * s.weights_size, s.width, s.problem.taps}",
+        "the adjoint runs over the taps in their order",
+    ),
+    (
+        SHORT,
+        "static_cast<const W*>(bias) + h);",
+        "static_cast<const W*>(bias) + first + c);",
+        "the gate's thirds share a bias",
+    ),
+    (
+        SHORT,
+        "recompute(k, range, 1, x1, g, times);",
+        "recompute(k, range, 2, x2, g, times);",
+        "the gate's factors are mistaken for each other",
+    ),
+    (
+        SHORT,
+        "own_lines(std::min(end - begin, last_line))",
+        "own_lines(last_line)",
+        "outputs between two pieces count twice in the gradient of the weights",
+    ),
+    (
+        SHORT,
+        "for (std::int64_t slice = 1; slice < slices; ++slice)",
+        "for (std::int64_t slice = 2; slice < slices; ++slice)",
+        "a slice is left out of the sums of the weights",
+    ),
+    (ACTIVATION, "hn::Mul(s, hn::MulAdd(z, hn::Sub(one, s), one))", "s", "the slope of silu lacks a term"),
+    (ACTIVATION, "T(0.39894228040143267794)", "T(0.3989)", "a constant of gelu's slope is short"),
+    (SHORT_PIECES, "if (piece.begin == 0) piece.begin = first;", "", "a packed sequence's state has no gradient"),
+    (
+        SHORT_PIECES,
+        "if (piece.end == length) piece.end = last_output(p, length);",
+        "",
+        "outputs at the end of a packed sequence are not written",
+    ),
+    (
+        SHORT_PLAN,
+        "memory + worker * per_worker(Pass::backward));",
+        "memory + 0 * worker * per_worker(Pass::backward));",
+        "workers of a short convolution share their scratch",
+    ),
+    (
+        SHORT_PLAN,
+        "if (a.dinitial_state && p.sequences > 0) forget_empty_sequences(a);",
+        "",
+        "the gradient of an empty sequence's state is not written",
+    ),
+    (SHORT_PLAN, "else if (before)", "else if (false)", "the state behind forgets the state before"),
+    (SHORT_CHECK, "if (ends[s + 1] < ends[s])", "if (ends[s + 1] < 0)", "packed sequences may overlap"),
+    (SHORT_CHECK, "if (ends[p.sequences] != p.length)", "if (ends[p.sequences] > p.length)", "samples are left over"),
 ]

@@ -17,18 +17,31 @@ from mutations import MUTATIONS
 
 LIBRARY = {
     "check": "src/algo/check.cpp",
+    "short_check": "src/algo/short_check.cpp",
     "sizes": "src/algo/sizes.cpp",
     "backends": "src/backend/backends.cpp",
+    "short_backends": "src/backend/short_backends.cpp",
     "cpu_plan": "src/cpu/cpu_plan.cpp",
+    "short_plan": "src/cpu/short_plan.cpp",
     "kernels_double": "src/cpu/simd/kernels_double.cpp",
     "kernels_float": "src/cpu/simd/kernels_float.cpp",
+    "short_double": "src/cpu/simd/short_double.cpp",
+    "short_float": "src/cpu/simd/short_float.cpp",
     "tables": "src/cpu/tables.cpp",
     "thread_pool": "src/cpu/thread_pool.cpp",
 }
 # Objects that a changed header reaches; a .cpp reaches its own. Those of the kernels share instantiations, of which the
-# linker keeps the first: both must have the fault.
-REACHES = {"src/algo/fold.h": ["cpu_plan"]}
+# linker keeps the first: all must have the fault.
 KERNELS = ["kernels_double", "kernels_float"]
+SHORT_KERNELS = ["short_double", "short_float"]
+REACHES = {
+    "src/algo/fold.h": ["cpu_plan"],
+    "src/cpu/short_kernels.h": ["short_plan", *SHORT_KERNELS],
+    "src/cpu/simd/activation-inl.h": SHORT_KERNELS,
+    "src/cpu/simd/rows-inl.h": KERNELS + SHORT_KERNELS,
+    "src/cpu/simd/short-inl.h": SHORT_KERNELS,
+    "src/cpu/simd/short_order-inl.h": SHORT_KERNELS,
+}
 TEST_SECONDS = 240  # a mutant that hangs has been noticed too
 
 

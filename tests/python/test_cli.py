@@ -152,6 +152,39 @@ def test_bench_prints_and_appends(tmp_path):
     assert all("err_dk_rev" in row for row in ours if row["mode"] == "bidirectional")
 
 
+def test_bench_short_prints_and_appends(tmp_path):
+    rows = tmp_path / "short.jsonl"
+    sizes = ("--lengths", "40", "--channels", "6,7", "--taps", "3", "--batch", "2", "--repetitions", "2")
+    for dtype, most in (("float32", 3e-7), ("bfloat16", 5e-3)):
+        result = run("bench", "short", *sizes, "--dtype", dtype, "--out", rows)
+        assert result.exit_code == 0, result.output
+        for word in ("torch", "ours", "ratio", "bhl", "blh", "error", dtype):
+            assert word in result.output
+        written = [json.loads(line) for line in rows.read_text().splitlines()][-8:]
+        assert [(row["impl"], row["layout"], row["D"]) for row in written[:4]] == [
+            ("torch", "bhl", 6),
+            ("ours", "bhl", 6),
+            ("torch", "blh", 6),
+            ("ours", "blh", 6),
+        ]
+        for row in written:
+            assert row["operation"] == "short" and row["dtype"] == dtype and row["machine"] and row["K"] == 3
+        for row in written[1::2]:
+            assert max(row[key] for key in ("err", "err_dx", "err_dweight", "err_dbias")) < most
+            assert len(row["fwd_ms_ratio_quartiles"]) == 2 and row["copy_ms"] > 0
+
+
+def test_bench_short_errors_catch_a_wrong_answer():
+    from flashfftconv.cli import bench_short
+
+    for layout in ("bhl", "blh"):
+        case = bench_short.ShortBench(2, 3, 50, 5, layout, torch.float32, "cpu")
+        inputs = case.make_inputs()
+        assert max(bench_short.errors(case, case.ours, inputs)[key] for key in ("err", "err_dx", "err_dweight")) < 3e-7
+        wrong = bench_short.errors(case, lambda x, w, b, case=case: case.ours(x, w.flip(-1), b), inputs)
+        assert wrong["err"] > 0.1 and wrong["err_dx"] > 0.1 and wrong["err_dweight"] > 0.1
+
+
 def test_bench_errors_catch_a_wrong_answer():
     from flashfftconv.cli import bench_cases, bench_measure
 
@@ -225,6 +258,11 @@ MISTAKES = [
     (["bench", "--lengths", "12,x"], "--lengths is '12,x'"),
     (["bench", "--lengths", "1"], "--lengths has 1"),
     (["bench", "--device", "tpu"], "--device is 'tpu'; allowed: cpu, cuda"),
+    (["bench", "short", "--device", "tpu"], "--device is 'tpu'; allowed: cpu, cuda"),
+    (["bench", "short", "--dtype", "int8"], "--dtype is 'int8'"),
+    (["bench", "short", "--layouts", "bhl,hbl"], "--layouts has 'hbl'; allowed: bhl, blh"),
+    (["bench", "short", "--taps", "3,4"], "--taps has 4; allowed: odd numbers"),
+    (["bench", "short", "--channels", "0"], "--channels has 0; allowed: integers of at least 1"),
 ]
 
 

@@ -70,16 +70,16 @@ def test_why_not():
 
 def test_errors_of_torch_fft_keep_their_type():
     """What C++ cannot hand on is kept for the caller."""
-    from flashfftconv import fft_fallback, ops
+    from flashfftconv import dispatch
 
     u, k = torch.randn(2, 3, 30), torch.randn(3, 30)
     with pytest.raises(RuntimeError, match="must match"):
         _ops.long_conv_by_fft(u, k, None, None, None, torch.ones(7), 1, 0, 1)
     with pytest.raises(RuntimeError, match="must match"):
-        ops.raise_cause(RuntimeError("flashfftconv::long_conv_by_fft failed"), u.device)
-    assert fft_fallback.last_error() is None
-    ops.raise_cause(RuntimeError("something else"), u.device)
+        dispatch.raise_cause(RuntimeError("flashfftconv::long_conv_by_fft failed"), u.device)
+    assert dispatch.last_error() is None
+    dispatch.raise_cause(RuntimeError("something else"), u.device)
     with pytest.raises(torch.OutOfMemoryError, match="12 bytes"):
-        ops.raise_cause(RuntimeError("no memory for 12 bytes on CUDA 0"), u.device)
+        dispatch.raise_cause(RuntimeError("no memory for 12 bytes on CUDA 0"), u.device)
     with pytest.raises(RuntimeError, match="memory"):
-        ops.raise_cause(RuntimeError(f"no memory for {2**60} bytes on CUDA 0"), u.device)
+        dispatch.raise_cause(RuntimeError(f"no memory for {2**60} bytes on CUDA 0"), u.device)

@@ -18,6 +18,7 @@ from flashfftconv.train.allocator import keep_freed_memory
 from flashfftconv.train.trainer import CHECKPOINT_NAME
 
 from .bench import bench
+from .bench_short import bench_short
 from .console import clean_errors, console, error_console, fail
 from .options import make_config, with_config_options
 from .progress import ConsoleReporter
@@ -29,7 +30,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(clean_errors(bench))
+benchmarks = typer.Typer(invoke_without_command=True)
+benchmarks.callback()(clean_errors(bench))
+benchmarks.command("short")(clean_errors(bench_short))
+app.add_typer(benchmarks, name="bench")
 
 Data = Annotated[Path, typer.Option(help="Folder with the four files of Fashion-MNIST.")]
 Out = Annotated[Path, typer.Option(help="Folder for checkpoints, logs and report; made if missing.")]

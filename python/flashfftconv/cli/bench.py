@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,14 +9,14 @@ import torch
 import typer
 from rich.table import Table
 
-from flashfftconv.train.machine import processor_name
-
 from .bench_cases import DEFAULT_LENGTHS, DTYPES, MODES, Case
 from .bench_measure import IMPLEMENTATIONS, measure
+from .bench_place import append_rows, check_place, describe_place, whole_numbers
 from .console import console
 
 
 def bench(
+    context: typer.Context,
     modes: Annotated[str, typer.Option(help=f"Commas between; of: {', '.join(MODES)}.")] = "causal,gated causal",
     lengths: Annotated[
         str, typer.Option(help="FFT sizes n a padding implementation would use: circular modes have L = n, others n/2.")
@@ -32,7 +30,12 @@ def bench(
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves it to torch.")] = 0,
     out: Annotated[Path | None, typer.Option(help="File to append the rows to, one JSON object a line.")] = None,
 ) -> None:
-    """Measure convolutions against torch.fft: time forward and backward, and errors against float64."""
+    """Measure convolutions against torch.fft: time forward and backward, and errors against float64.
+
+    `bench short` measures short ones against conv1d.
+    """
+    if context.invoked_subcommand is not None:
+        return
     if threads:
         torch.set_num_threads(threads)
     cases = make_cases(modes, lengths, dtype, device, batch, channels, seed)
@@ -58,46 +61,14 @@ def make_cases(modes: str, lengths: str, dtype: str, device: str, batch: int, ch
     ValueError
         Naming the option, its value and what is allowed.
     """
-    if dtype not in DTYPES:
-        raise ValueError(f"--dtype is {dtype!r}; allowed: {', '.join(DTYPES)}")
-    if device.split(":")[0] not in ("cpu", "cuda"):
-        raise ValueError(f"--device is {device!r}; allowed: cpu, cuda")
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"--device is {device!r}, but torch {torch.__version__} finds no CUDA device")
+    check_place(dtype, device)
     chosen = [mode.strip() for mode in modes.split(",")]
     unknown = [mode for mode in chosen if mode not in MODES]
     if unknown:
         raise ValueError(f"--modes has {unknown[0]!r}; allowed: {', '.join(MODES)}")
-    try:
-        sizes = [int(length) for length in lengths.split(",")]
-    except ValueError:
-        raise ValueError(f"--lengths is {lengths!r}; allowed: integers with commas between") from None
-    if min(sizes) < 2:
-        raise ValueError(f"--lengths has {min(sizes)}; allowed: integers of at least 2")
+    sizes = whole_numbers("--lengths", lengths, 2)
     shape = {"dtype": DTYPES[dtype], "device": device, "batch": batch, "channels": channels, "seed": seed}
     return [Case(mode=mode, n=n, **shape) for mode in chosen for n in sizes]
-
-
-def describe_place(device: str) -> dict[str, str]:
-    """Machine, torch and commit: what a measured row must carry."""
-    commit = subprocess.run(
-        ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"],
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.strip()
-    if device.startswith("cuda"):
-        machine = torch.cuda.get_device_name(device)
-    else:
-        machine = f"{processor_name()}, {torch.get_num_threads()} threads"
-    return {"machine": machine, "torch": torch.__version__, "commit": commit}
-
-
-def append_rows(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Append JSON lines."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        file.writelines(json.dumps(row) + "\n" for row in rows)
 
 
 def make_table(rows: list[dict[str, Any]]) -> Table:

@@ -7,18 +7,20 @@ from typing import Any
 from torch import nn
 
 from .long_conv import LongConv
+from .long_filter import LongFilter
 
 
 def parameter_groups(model: nn.Module, lr: float, weight_decay: float = 0.0) -> list[dict[str, Any]]:
     """Parameter groups for a torch optimizer.
 
-    Long filters learn at their layer's `filter_lr` (or `lr`) without weight decay, as arXiv 2302.06646 trains them.
+    Long filters learn at their layer's `filter_lr` (or `lr`) without weight decay, as arXiv 2302.06646 trains them;
+    those outside of `LongConv` layers at `lr`.
     Of the rest, matrices decay; vectors (biases, norms) and the skip weights do not.
 
     Parameters
     ----------
     model : nn.Module
-        Any module; `LongConv` layers are found wherever they are in it.
+        Any module; `LongConv` layers and `LongFilter` banks are found wherever they are in it.
     lr, weight_decay : float
         For all parameters but the filters.
 
@@ -37,6 +39,10 @@ def parameter_groups(model: nn.Module, lr: float, weight_decay: float = 0.0) -> 
                 if bank.weight.requires_grad and id(bank.weight) not in own_rule:
                     filters.setdefault(rate, []).append(bank.weight)
                     own_rule.add(id(bank.weight))
+    for module in model.modules():
+        if isinstance(module, LongFilter) and module.weight.requires_grad and id(module.weight) not in own_rule:
+            filters.setdefault(lr, []).append(module.weight)
+            own_rule.add(id(module.weight))
     decayed: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         if id(parameter) in own_rule or not parameter.requires_grad:

@@ -8,6 +8,7 @@
 #include "cpu/simd/table-inl.h"
 
 #if HWY_ONCE
-#define FFC_COMPUTE_TYPE double
+#define FFC_KERNELS Kernels<double>
+#define FFC_KERNELS_HERE kernels_here<double>
 #include "cpu/simd/targets.h"
 #endif

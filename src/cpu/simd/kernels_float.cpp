@@ -8,6 +8,7 @@
 #include "cpu/simd/table-inl.h"
 
 #if HWY_ONCE
-#define FFC_COMPUTE_TYPE float
+#define FFC_KERNELS Kernels<float>
+#define FFC_KERNELS_HERE kernels_here<float>
 #include "cpu/simd/targets.h"
 #endif

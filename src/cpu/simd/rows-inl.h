@@ -354,6 +354,20 @@ HWY_INLINE double dot_in_double(const T* a, const T* b, std::int64_t length) {
   return total;
 }
 
+// The sum of g[i] in double, side by side likewise.
+template <typename T>
+HWY_INLINE double sum_in_double(const T* g, std::int64_t length) {
+  constexpr int kSums = 16;
+  double sums[kSums] = {};
+  std::int64_t i = 0;
+  for (; i + kSums <= length; i += kSums)
+    for (int j = 0; j < kSums; ++j) sums[j] += static_cast<double>(g[i + j]);
+  for (int j = 0; i + j < length; ++j) sums[j] += static_cast<double>(g[i + j]);
+  double total = 0;
+  for (const double sum : sums) total += sum;
+  return total;
+}
+
 // ---- arrays of any type
 
 // Elements [0, count) into the compute type. Types of another width than the compute type's go through float.

@@ -1,8 +1,10 @@
-// Included once by each kernels_*.cpp, after its instruction sets: the choice between them at run time, for the type
-// FFC_COMPUTE_TYPE.
+// Included once by each .cpp of this folder, after its instruction sets: the choice between them at run time, for the
+// table FFC_KERNELS that FFC_KERNELS_HERE makes.
 #include <cstdlib>
 #include <cstring>
 #include <string>
+
+#include "cpu/chosen.h"
 
 namespace ffc::cpu {
 namespace {
@@ -10,7 +12,7 @@ namespace {
 struct Target {
   const char* name;
   bool supported;
-  const Kernels<FFC_COMPUTE_TYPE>* (*kernels)(const char*);
+  const FFC_KERNELS* (*kernels)(const char*);
 };
 
 // Best first. Detection is the compiler's: what it may emit for the target must be what the machine has.
@@ -20,22 +22,22 @@ const Target* targets(int& count) {
       {"avx512",
        __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512cd"),
-       &N_AVX3::kernels_here<FFC_COMPUTE_TYPE>},
+       &N_AVX3::FFC_KERNELS_HERE},
 #endif
 #if HWY_TARGETS & HWY_AVX2
       {"avx2",
        __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2") &&
            __builtin_cpu_supports("f16c"),
-       &N_AVX2::kernels_here<FFC_COMPUTE_TYPE>},
+       &N_AVX2::FFC_KERNELS_HERE},
 #endif
 #if HWY_TARGETS & HWY_NEON
-      {"neon", true, &N_NEON::kernels_here<FFC_COMPUTE_TYPE>},
+      {"neon", true, &N_NEON::FFC_KERNELS_HERE},
 #endif
 #if HWY_TARGETS & HWY_EMU128
-      {"scalar", true, &N_EMU128::kernels_here<FFC_COMPUTE_TYPE>},
+      {"scalar", true, &N_EMU128::FFC_KERNELS_HERE},
 #endif
 #if HWY_TARGETS & HWY_SCALAR
-      {"scalar", true, &N_SCALAR::kernels_here<FFC_COMPUTE_TYPE>},
+      {"scalar", true, &N_SCALAR::FFC_KERNELS_HERE},
 #endif
   };
   count = sizeof(list) / sizeof(list[0]);
@@ -43,7 +45,7 @@ const Target* targets(int& count) {
 }
 
 // The best one where no name is given; an empty name is none, as scripts clear a variable.
-const Kernels<FFC_COMPUTE_TYPE>* find(const char* name) {
+const FFC_KERNELS* find(const char* name) {
   int count;
   const Target* list = targets(count);
   for (int i = 0; i < count; ++i)
@@ -55,13 +57,13 @@ const Kernels<FFC_COMPUTE_TYPE>* find(const char* name) {
 }  // namespace
 
 template <>
-const Kernels<FFC_COMPUTE_TYPE>* chosen_kernels() {
-  static const Kernels<FFC_COMPUTE_TYPE>* chosen = find(std::getenv("FFC_CPU_TARGET"));
+const FFC_KERNELS* chosen() {
+  static const FFC_KERNELS* chosen = find(std::getenv("FFC_CPU_TARGET"));
   return chosen;
 }
 
 template <>
-const char* target_names<FFC_COMPUTE_TYPE>() {
+const char* target_names<FFC_KERNELS>() {
   static const std::string names = [] {
     std::string all;
     int count;

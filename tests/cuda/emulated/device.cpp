@@ -61,11 +61,12 @@ void run_thread() {
 
 void run_block() {
   const int count = block_size.x;
-  threads_of_block = std::vector<Thread>(count);
-  warps = std::vector<Warp>(count / 32);
+  if (static_cast<int>(threads_of_block.size()) < count) threads_of_block.resize(count);  // stacks serve again
+  warps.assign(count / 32, {});
   for (Barrier& barrier : barriers) barrier = {};
   for (int i = 0; i < count; ++i) {
     Thread& thread = threads_of_block[i];
+    thread.done = false;
     getcontext(&thread.context);
     thread.context.uc_stack.ss_sp = thread.stack.data(), thread.context.uc_stack.ss_size = kStack;
     thread.context.uc_link = &scheduler;

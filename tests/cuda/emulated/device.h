@@ -142,6 +142,7 @@ inline float __uint_as_float(unsigned bits) {
 inline float __int_as_float(int bits) { return __uint_as_float(static_cast<unsigned>(bits)); }
 inline int __float2int_rn(float a) { return static_cast<int>(std::nearbyint(a)); }
 inline float __fdividef(float a, float b) { return a / b; }
+inline float __expf(float a) { return std::exp(a); }
 inline void __sincosf(float a, float* s, float* c) { *s = std::sin(a), *c = std::cos(a); }
 inline int min(int a, int b) { return a < b ? a : b; }
 template <class T>

@@ -1,0 +1,133 @@
+// Which kernel takes a problem, and how the problem is spread over its threads: host code that fills in the kernels'
+// parameters. It depends on nothing but the problem, so that sums are formed in the same order on every device.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "cuda/short/instances.h"
+#include "cuda/short/parameters.cuh"
+
+namespace ffc::cuda {
+
+/// Blocks of 256 threads that keep a large GPU busy, with some to spare for the last ones to even out.
+inline constexpr std::int64_t kManyBlocks = 5280;
+/// Threads of blh, which hold more registers: some four times what a large GPU runs at a time.
+inline constexpr std::int64_t kManyThreads = 200'000;
+/// Rows of a run at least: weights are loaded, and rows before it, once a run.
+inline constexpr std::int64_t kShortestRun = 16;
+
+constexpr std::int64_t ceil_divide(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+/// The smallest b, up to `most`, with 1 << b >= n.
+constexpr int bits_for(std::int64_t n, int most) {
+  int b = 0;
+  while (b < most && (std::int64_t{1} << b) < n) ++b;
+  return b;
+}
+
+inline WeightsView weights_of(const ShortShape& shape, const ConstShortTaps& weight, const void* bias) {
+  return {weight, bias, shape.weight_dtype == DType::f32};
+}
+
+/// Whether samples lie in aligned chunks of `count`: rows of bhl, channels of blh.
+template <class Tensor>
+bool in_chunks(const ShortShape& s, const Tensor& t, int count) {
+  const auto bytes = static_cast<std::uintptr_t>(count * size_of(s.dtype));
+  return reinterpret_cast<std::uintptr_t>(t.data) % bytes == 0 && (s.batch == 1 || t.batch_stride % count == 0) &&
+         t.row_stride % count == 0;
+}
+
+/// Tuned kernels take zeros for what is before the first sample, one sequence a row.
+inline bool is_plain(const ShortShape& s) {
+  return s.taps <= kTunedTaps && s.left < s.taps && s.sequences == 0 && s.length > 0 && s.output_length() > 0;
+}
+
+inline int padding_index(const ShortShape& s) {
+  for (int i = 0; i < kPaddings; ++i)
+    if (s.left == padding_of(static_cast<int>(s.taps), i)) return i;
+  return -1;
+}
+
+inline ChannelsFirstForward fill(const ShortForwardJob& job, const ShortKernel& kernel, std::int64_t& blocks) {
+  const ShortShape& s = job.shape;
+  ChannelsFirstForward p{};
+  p.x = job.x, p.y = job.y, p.weights = weights_of(s, job.weight, job.bias), p.activation = s.activation;
+  p.x_chunks = static_cast<int>(s.length / kernel.count);
+  p.y_chunks = static_cast<int>(s.output_length() / kernel.count);
+  p.lane_bits = bits_for(ceil_divide(p.y_chunks, kernel.steps), 5);
+  p.segment_count = static_cast<int>(ceil_divide(p.y_chunks, std::int64_t{kernel.steps} << p.lane_bits));
+  p.segments = Divisor(p.segment_count);
+  p.channel_count = static_cast<int>(s.channels), p.channels = Divisor(s.channels);
+  const std::int64_t units = s.batch * s.channels * p.segment_count;
+  p.units = static_cast<unsigned>(units);
+  blocks = ceil_divide(units << p.lane_bits, kernel.threads);
+  return p;
+}
+
+inline ChannelsFirstBackward fill_first(const ShortBackwardJob& job, const ShortKernel& kernel, std::int64_t& blocks) {
+  const ShortShape& s = job.shape;
+  ChannelsFirstBackward p{};
+  p.x = job.x, p.dy = job.dy, p.dx = job.dx, p.weights = weights_of(s, job.weight, job.bias);
+  p.activation = s.activation;
+  p.sums = job.dweight.data || job.dbias ? static_cast<float*>(job.workspace) : nullptr;
+  p.x_chunks = static_cast<int>(s.length / kernel.count);
+  p.y_chunks = static_cast<int>(s.output_length() / kernel.count);
+  const int chunks = std::max(p.x_chunks, p.y_chunks);
+  p.lane_bits = bits_for(ceil_divide(chunks, kernel.steps), 5);
+  p.segment_count = static_cast<int>(ceil_divide(chunks, std::int64_t{kernel.steps} << p.lane_bits));
+  p.segments = Divisor(p.segment_count);
+  p.channel_count = static_cast<int>(s.channels);
+  p.items = static_cast<int>(s.batch * p.segment_count);
+  // As many items a block as leave blocks enough; each thread of it takes as many as the others.
+  std::int64_t per_split = kernel.threads >> p.lane_bits;
+  while (per_split < p.items && s.channels * ceil_divide(p.items, 2 * per_split) >= kManyBlocks) per_split *= 2;
+  p.items_per_split = static_cast<int>(per_split);
+  p.split_count = static_cast<int>(ceil_divide(p.items, per_split)), p.splits = Divisor(p.split_count);
+  blocks = s.channels * p.split_count;
+  return p;
+}
+
+/// Fills in what forward and backward of blh share. A run is long enough for the rows that two runs read, and few
+/// enough that there are runs for all threads.
+template <class Parameters>
+void fill_runs(Parameters& p, const ShortShape& s, const ShortKernel& kernel, std::int64_t rows, std::int64_t longest,
+               std::int64_t& blocks) {
+  p.length = static_cast<int>(s.length), p.output_length = static_cast<int>(s.output_length());
+  p.left = static_cast<int>(s.left);
+  p.vectors = static_cast<int>(s.channels / kernel.count);
+  p.lane_bits = bits_for(p.vectors, 5);
+  p.vector_block_count = static_cast<int>(ceil_divide(p.vectors, std::int64_t{1} << p.lane_bits));
+  p.vector_blocks = Divisor(p.vector_block_count);
+  const int rows_of_block = kernel.threads >> p.lane_bits;
+  auto blocks_with = [&](std::int64_t run) {
+    return s.batch * p.vector_block_count * ceil_divide(rows, run * rows_of_block);
+  };
+  std::int64_t run = kernel.steps * ceil_divide(longest, kernel.steps);
+  auto half = [&] { return kernel.steps * ceil_divide(run / 2, kernel.steps); };
+  while (half() < run && half() >= kShortestRun && blocks_with(run) * kernel.threads < kManyThreads) run = half();
+  p.run = static_cast<int>(run);
+  p.run_block_count = static_cast<int>(ceil_divide(rows, run * rows_of_block)),
+  p.run_blocks = Divisor(p.run_block_count);
+  blocks = blocks_with(run);
+}
+
+inline ChannelsLastForward fill_last(const ShortForwardJob& job, const ShortKernel& kernel, std::int64_t& blocks) {
+  const ShortShape& s = job.shape;
+  ChannelsLastForward p{};
+  p.x = job.x, p.y = job.y, p.weights = weights_of(s, job.weight, job.bias), p.activation = s.activation;
+  fill_runs(p, s, kernel, s.output_length(), 64, blocks);
+  return p;
+}
+inline ChannelsLastBackward fill_last(const ShortBackwardJob& job, const ShortKernel& kernel, std::int64_t& blocks) {
+  const ShortShape& s = job.shape;
+  ChannelsLastBackward p{};
+  p.x = job.x, p.dy = job.dy, p.dx = job.dx, p.weights = weights_of(s, job.weight, job.bias);
+  p.activation = s.activation;
+  p.sums = job.dweight.data || job.dbias ? static_cast<float*>(job.workspace) : nullptr;
+  p.channel_count = static_cast<int>(s.channels);
+  fill_runs(p, s, kernel, std::max(s.length, s.output_length() - s.left), 256, blocks);
+  return p;
+}
+
+}  // namespace ffc::cuda

@@ -1,0 +1,95 @@
+// The front end of Hyena, bhl: of z [batch, 3 D, L]
+//
+//   x0 = c_0,   v = c_1 c_2,   c_k[b, d, l] = bias[k D + d] + sum_j w[k D + d, j] z[b, k D + d, l + j - left]
+//
+// in one pass: z is read once, x0 and v are written once. Threads and chunks as in channels_first_forward.cuh; a thread
+// takes the same chunks of the three rows.
+#pragma once
+
+#include "cuda/short/any.cuh"
+#include "cuda/short/channels_first_forward.cuh"
+
+namespace ffc::cuda {
+
+struct GateParameters {
+  ChannelsFirstForward rows;  // x: z, y: v; channels: D
+  ShortTensor x0;
+};
+
+template <class Type, int TAPS, int LEFT, int UNROLL, int THREADS, int BLOCKS>
+__global__ void __launch_bounds__(THREADS, BLOCKS) gate_forward(const GateParameters g) {
+  using R = Reach<Type, TAPS, LEFT>;
+  constexpr int W = R::W;
+  const ChannelsFirstForward& p = g.rows;
+  const unsigned thread = blockIdx.x * THREADS + threadIdx.x, unit = thread >> p.lane_bits;
+  if (unit >= p.units) return;
+  const int lanes = 1 << p.lane_bits, lane = thread & (lanes - 1);
+  const unsigned row = p.segments(unit), b = p.channels(row);
+  const int d = row - b * p.channel_count;
+  const int first = (unit - row * p.segment_count) * UNROLL * lanes + lane;
+  const Stored<Type>* z = static_cast<const Stored<Type>*>(p.x.data) + (b * p.x.batch_stride + d * p.x.row_stride);
+  Stored<Type>* x0 = static_cast<Stored<Type>*>(g.x0.data) + (b * g.x0.batch_stride + d * g.x0.row_stride);
+  Stored<Type>* v = static_cast<Stored<Type>*>(p.y.data) + (b * p.y.batch_stride + d * p.y.row_stride);
+
+  typename R::Chunk chunks[3][UNROLL][R::kChunks];
+  float w[3][TAPS], bias[3];
+#pragma unroll
+  for (int k = 0; k < 3; ++k)
+#pragma unroll
+    for (int i = 0; i < UNROLL; ++i)
+      R::load(chunks[k][i], z + k * p.channel_count * p.x.row_stride, first + i * lanes, p.x_chunks);
+#pragma unroll
+  for (int k = 0; k < 3; ++k) {
+    p.weights.load<Type>(k * p.channel_count + d, w[k]);
+    bias[k] = p.weights.bias_of<Type>(k * p.channel_count + d);
+  }
+#pragma unroll
+  for (int i = 0; i < UNROLL; ++i) {
+    float sum[3][W];
+#pragma unroll
+    for (int k = 0; k < 3; ++k) {
+      float window[R::kWindow];
+      R::widen(chunks[k][i], window);
+#pragma unroll
+      for (int o = 0; o < W; ++o) {
+        sum[k][o] = bias[k];
+#pragma unroll
+        for (int j = 0; j < TAPS; ++j) sum[k][o] += w[k][j] * window[o + j];
+      }
+    }
+#pragma unroll
+    for (int o = 0; o < W; ++o) sum[1][o] *= sum[2][o];
+    const int chunk = first + i * lanes;
+    if (chunk >= p.y_chunks) continue;
+    typename R::Chunk result;
+    result.narrow(sum[0]);
+    result.store(x0 + static_cast<long long>(chunk) * W);
+    result.narrow(sum[1]);
+    result.store(v + static_cast<long long>(chunk) * W);
+  }
+}
+
+struct AnyGateParameters {
+  CorrelateParameters rows;  // x: z, y: v; channels: D
+  AnyTensor<void*> x0;
+};
+
+/// The same, sample by sample.
+template <class Type>
+__global__ void __launch_bounds__(256, 2) any_gate(const AnyGateParameters g) {
+  const CorrelateParameters& p = g.rows;
+  const long long thread = blockIdx.x * 256LL + threadIdx.x;
+  if (thread >= p.outputs) return;
+  const int l = static_cast<int>(thread % p.output_length), d = static_cast<int>(thread / p.output_length % p.channels);
+  const int b = static_cast<int>(thread / p.output_length / p.channels);
+  float sum[3];
+#pragma unroll
+  for (int k = 0; k < 3; ++k) {
+    const int row = k * p.channels + d;
+    sum[k] = correlate_at<Type, Type>(p, b, row, l, p.sequences.at(b, l)) + p.weights.bias_of<Type>(row);
+  }
+  static_cast<Stored<Type>*>(g.x0.data)[b * g.x0.batch + d * g.x0.channel + l] = narrow<Type>(sum[0]);
+  static_cast<Stored<Type>*>(p.y.data)[b * p.y.batch + d * p.y.channel + l] = narrow<Type>(sum[1] * sum[2]);
+}
+
+}  // namespace ffc::cuda

@@ -1,0 +1,303 @@
+// The one place where the kernels of short convolutions are launched.
+#include <cuda_runtime.h>
+
+#include "cuda/short/any.cuh"
+#include "cuda/short/choice.h"
+#include "cuda/short/gate.cuh"
+#include "cuda/short/short_launch.h"
+
+namespace ffc::cuda {
+namespace {
+
+const ShortKernels& kernels_of(DType type) {
+  return type == DType::f16    ? short_kernels<DType::f16>()
+         : type == DType::bf16 ? short_kernels<DType::bf16>()
+                               : short_kernels<DType::f32>();
+}
+
+int launch(const ShortKernel& kernel, std::int64_t blocks, const void* parameters, void* stream) {
+  if (blocks == 0) return cudaSuccess;
+  if (blocks > INT32_MAX) return cudaErrorInvalidConfiguration;
+  void* arguments[] = {const_cast<void*>(parameters)};
+  const cudaError_t e = cudaLaunchKernel(kernel.function, dim3(static_cast<unsigned>(blocks)), dim3(kernel.threads),
+                                         arguments, kernel.shared_bytes, static_cast<cudaStream_t>(stream));
+  if (e != cudaSuccess) cudaGetLastError();  // reported here; the next call starts clean
+  return e;
+}
+int launch_threads(const ShortKernel& kernel, std::int64_t threads, const void* parameters, void* stream) {
+  return launch(kernel, ceil_divide(threads, kernel.threads), parameters, stream);
+}
+
+// The kernel that takes all of a forward pass but for what lies before the first samples, or null.
+const ShortKernel* tuned(const ShortForwardJob& job) {
+  const ShortShape& s = job.shape;
+  if (s.taps > kTunedTaps || s.left >= s.taps || s.length == 0) return nullptr;
+  const ShortKernels& kernels = kernels_of(s.dtype);
+  const bool active = s.activation != ShortActivation::none;
+  if (s.layout == ShortLayout::blh) {
+    const ShortKernel& kernel = kernels.last_forward[s.taps - 1][active];
+    return s.channels % kernel.count == 0 && in_chunks(s, job.x, kernel.count) && in_chunks(s, job.y, kernel.count)
+               ? &kernel
+               : nullptr;
+  }
+  const int padding = padding_index(s);
+  if (padding < 0) return nullptr;
+  const ShortKernel& kernel = kernels.first_forward[s.taps - 1][padding][active];
+  return s.length % kernel.count == 0 && s.output_length() % kernel.count == 0 && in_chunks(s, job.x, kernel.count) &&
+                 in_chunks(s, job.y, kernel.count)
+             ? &kernel
+             : nullptr;
+}
+
+// Likewise a backward pass.
+const ShortKernel* tuned(const ShortBackwardJob& job) {
+  const ShortShape& s = job.shape;
+  const bool sums = job.dweight.data || job.dbias, active = s.activation != ShortActivation::none;
+  if (!is_plain(s) || job.initial_state || job.dfinal_state || job.dinitial_state) return nullptr;
+  auto reachable = [&](int count) {
+    return in_chunks(s, job.dy, count) && (!(sums || active) || in_chunks(s, job.x, count)) &&
+           (!job.dx.data || in_chunks(s, job.dx, count));
+  };
+  const ShortKernels& kernels = kernels_of(s.dtype);
+  if (s.layout == ShortLayout::blh) {
+    const ShortKernel& kernel = kernels.last_backward[s.taps - 1][active];
+    return s.channels % kernel.count == 0 && reachable(kernel.count) ? &kernel : nullptr;
+  }
+  const int padding = padding_index(s);
+  if (padding < 0) return nullptr;
+  const ShortKernel& kernel = kernels.first_backward[s.taps - 1][padding][active];
+  return s.length % kernel.count == 0 && s.output_length() % kernel.count == 0 && reachable(kernel.count) ? &kernel
+                                                                                                          : nullptr;
+}
+
+template <class Pointer, class Tensor>
+AnyTensor<Pointer> any(const ShortShape& s, const Tensor& t) {
+  const bool first = s.layout == ShortLayout::bhl;
+  return {t.data, t.batch_stride, first ? t.row_stride : 1, first ? 1 : t.row_stride};
+}
+Sequences sequences_of(const ShortShape& s) {
+  return {s.sequences ? s.borders : nullptr, static_cast<int>(s.sequences ? s.sequences : 1),
+          static_cast<int>(s.length)};
+}
+
+// Every output, or those around the beginnings of sequences alone.
+CorrelateParameters correlate(const ShortForwardJob& job, bool edges) {
+  const ShortShape& s = job.shape;
+  CorrelateParameters p{};
+  p.x = any<const void*>(s, job.x), p.y = any<void*>(s, job.y);
+  p.weights = weights_of(s, job.weight, job.bias), p.activation = s.activation;
+  p.taps = static_cast<int>(s.taps), p.left = static_cast<int>(s.left), p.channels = static_cast<int>(s.channels);
+  p.sequences = sequences_of(s), p.output_length = static_cast<int>(s.output_length());
+  p.state = job.initial_state, p.channels_last = s.layout == ShortLayout::blh;
+  std::int64_t outputs = s.output_length();
+  if (edges) {
+    // Outputs [-(K - 1 - left), left) around a beginning reach over it.
+    p.edge = p.taps - 1, p.edge_before = p.taps - 1 - p.left, p.edge_count = p.sequences.count;
+    outputs = static_cast<std::int64_t>(p.edge) * p.edge_count;
+  }
+  p.outputs = s.batch * s.channels * outputs;
+  return p;
+}
+
+WeightsView reversed(const ShortShape& s, ConstShortTaps weight) {
+  weight.data = static_cast<const char*>(weight.data) +
+                static_cast<std::int64_t>(size_of(s.weight_dtype)) * (s.taps - 1) * weight.tap_stride;
+  weight.tap_stride = -weight.tap_stride;
+  return weights_of(s, weight, nullptr);
+}
+
+// How any_taps shares its work: channels side by side, tiles of outputs, groups of taps.
+struct TapsShares {
+  int lane_bits, tile, tiles, splits, channel_blocks, tap_groups;
+
+  explicit TapsShares(const ShortShape& s) {
+    lane_bits = s.layout == ShortLayout::blh ? bits_for(s.channels, 5) : 0;
+    tile = 1024;
+    tiles = static_cast<int>(ceil_divide(s.output_length(), tile));
+    channel_blocks = static_cast<int>(ceil_divide(s.channels, std::int64_t{1} << lane_bits));
+    tap_groups = static_cast<int>(ceil_divide(s.taps, kTapGroup));
+    const std::int64_t wanted = ceil_divide(kManyBlocks, static_cast<std::int64_t>(channel_blocks) * tap_groups);
+    splits = static_cast<int>(std::clamp<std::int64_t>(wanted, 1, std::max<std::int64_t>(1, s.batch * tiles)));
+  }
+};
+
+// The workspace: sums of splits, then, under an activation, g as floats, contiguous in the shape's layout.
+struct BackwardWork {
+  const ShortKernel* kernel;
+  std::int64_t splits = 0, blocks = 0;
+  std::size_t sums_bytes = 0, gradient_bytes = 0;
+
+  explicit BackwardWork(const ShortBackwardJob& job) : kernel(tuned(job)) {
+    const ShortShape& s = job.shape;
+    const bool sums = job.dweight.data || job.dbias;
+    if (kernel == nullptr)
+      splits = TapsShares(s).splits;
+    else if (s.layout == ShortLayout::bhl)
+      splits = fill_first(job, *kernel, blocks).split_count;
+    else
+      splits = s.batch * fill_last(job, *kernel, blocks).run_block_count;
+    if (sums)
+      sums_bytes = (static_cast<std::size_t>(splits) * (s.taps + 1) * s.channels * sizeof(float) + 15) / 16 * 16;
+    if (s.activation != ShortActivation::none && kernel == nullptr)
+      gradient_bytes = static_cast<std::size_t>(s.batch) * s.channels * s.output_length() * sizeof(float);
+  }
+};
+
+int launch_any_backward(const ShortBackwardJob& job, const BackwardWork& work, void* stream) {
+  const ShortShape& s = job.shape;
+  const ShortKernels& kernels = kernels_of(s.dtype);
+  const bool active = s.activation != ShortActivation::none;
+  AnyTensor<const void*> g = any<const void*>(s, job.dy);
+  if (active) {
+    ShortForwardJob forward{.shape = s, .x = job.x, .weight = job.weight, .bias = job.bias};
+    forward.initial_state = job.initial_state;
+    forward.y = {static_cast<char*>(job.workspace) + work.sums_bytes, s.channels * s.output_length(),
+                 s.layout == ShortLayout::bhl ? s.output_length() : s.channels};
+    CorrelateParameters p = correlate(forward, false);
+    p.dy = g;
+    if (int e = launch_threads(kernels.any_gradient, p.outputs, &p, stream)) return e;
+    g = any<const void*>(s, forward.y);
+  }
+  if (job.dx.data) {
+    CorrelateParameters p{};
+    p.x = g, p.y = any<void*>(s, job.dx), p.weights = reversed(s, job.weight);
+    p.taps = static_cast<int>(s.taps), p.left = static_cast<int>(s.taps - 1 - s.left);
+    p.channels = static_cast<int>(s.channels);
+    p.sequences = sequences_of(s), p.sequences.length = static_cast<int>(s.output_length());
+    p.output_length = static_cast<int>(s.length);
+    p.last = job.dfinal_state, p.channels_last = s.layout == ShortLayout::blh;
+    p.outputs = s.batch * s.channels * s.length;
+    if (int e = launch_threads(kernels.any_dx[active], p.outputs, &p, stream)) return e;
+  }
+  if (job.dinitial_state && s.taps > 1) {
+    StateParameters p{g,
+                      weights_of(s, job.weight, nullptr),
+                      static_cast<int>(s.taps),
+                      static_cast<int>(s.left),
+                      static_cast<int>(s.channels),
+                      sequences_of(s),
+                      static_cast<int>(s.output_length()),
+                      job.dfinal_state,
+                      job.dinitial_state,
+                      s.states() * s.channels * (s.taps - 1)};
+    if (int e = launch_threads(kernels.any_initial_gradient[active], p.outputs, &p, stream)) return e;
+  }
+  if (work.sums_bytes == 0) return cudaSuccess;
+  const TapsShares shares(s);
+  const TapsParameters p{any<const void*>(s, job.x),
+                         g,
+                         static_cast<int>(s.taps),
+                         static_cast<int>(s.left),
+                         static_cast<int>(s.channels),
+                         static_cast<int>(s.batch),
+                         static_cast<int>(s.output_length()),
+                         sequences_of(s),
+                         job.initial_state,
+                         static_cast<float*>(job.workspace),
+                         shares.lane_bits,
+                         shares.tile,
+                         shares.tiles,
+                         shares.splits,
+                         shares.channel_blocks,
+                         shares.tap_groups};
+  return launch(kernels.any_taps[active],
+                static_cast<std::int64_t>(shares.channel_blocks) * shares.tap_groups * shares.splits, &p, stream);
+}
+
+}  // namespace
+
+int launch_short_forward(const ShortForwardJob& job, void* stream) {
+  const ShortShape& s = job.shape;
+  if (s.channels == 0 || s.states() == 0) return cudaSuccess;
+  const ShortKernels& kernels = kernels_of(s.dtype);
+  const ShortKernel* kernel = tuned(job);
+  std::int64_t blocks = 0;
+  if (kernel && s.layout == ShortLayout::bhl) {
+    const ChannelsFirstForward p = fill(job, *kernel, blocks);
+    if (int e = launch(*kernel, blocks, &p, stream)) return e;
+  } else if (kernel) {
+    const ChannelsLastForward p = fill_last(job, *kernel, blocks);
+    if (int e = launch(*kernel, blocks, &p, stream)) return e;
+  }
+  if (!kernel || ((s.sequences || job.initial_state) && s.taps > 1)) {
+    const CorrelateParameters p = correlate(job, kernel != nullptr);
+    if (int e = launch_threads(kernels.any_output, p.outputs, &p, stream)) return e;
+  }
+  if (job.final_state == nullptr || s.taps == 1) return cudaSuccess;
+  const StateParameters p{any<const void*>(s, job.x),
+                          {},
+                          static_cast<int>(s.taps),
+                          static_cast<int>(s.left),
+                          static_cast<int>(s.channels),
+                          sequences_of(s),
+                          static_cast<int>(s.output_length()),
+                          job.initial_state,
+                          job.final_state,
+                          s.states() * s.channels * (s.taps - 1)};
+  return launch_threads(kernels.any_final_state, p.outputs, &p, stream);
+}
+
+int launch_short_backward(const ShortBackwardJob& job, void* stream) {
+  const ShortShape& s = job.shape;
+  if (s.channels == 0) return cudaSuccess;
+  const ShortKernels& kernels = kernels_of(s.dtype);
+  const BackwardWork work(job);
+  std::int64_t blocks = 0;
+  int error;
+  if (work.kernel && s.layout == ShortLayout::bhl) {
+    const ChannelsFirstBackward p = fill_first(job, *work.kernel, blocks);
+    error = launch(*work.kernel, blocks, &p, stream);
+  } else if (work.kernel) {
+    const ChannelsLastBackward p = fill_last(job, *work.kernel, blocks);
+    error = launch(*work.kernel, blocks, &p, stream);
+  } else {
+    error = launch_any_backward(job, work, stream);
+  }
+  if (error || work.sums_bytes == 0) return error;
+  const int channel_blocks = static_cast<int>(ceil_divide(s.channels, 32));
+  const SumsParameters p{static_cast<const float*>(job.workspace),
+                         static_cast<int>(work.splits),
+                         static_cast<int>(s.taps),
+                         static_cast<int>(s.channels),
+                         job.dweight,
+                         job.dbias,
+                         s.weight_dtype == DType::f32,
+                         channel_blocks};
+  return launch(kernels.add_splits, (s.taps + 1) * channel_blocks, &p, stream);
+}
+
+int launch_short_gate(const ShortGateJob& job, void* stream) {
+  const ShortShape& s = job.shape;
+  if (s.batch == 0 || s.channels == 0 || s.output_length() == 0) return cudaSuccess;
+  const ShortKernels& kernels = kernels_of(s.dtype);
+  const ShortForwardJob forward{.shape = s, .x = job.z, .weight = job.weight, .bias = job.bias, .y = job.v};
+  const int padding = padding_index(s);
+  if (is_plain(s) && padding >= 0) {
+    const ShortKernel& kernel = kernels.gate[s.taps - 1][padding];
+    const int count = kernel.count;
+    if (s.length % count == 0 && s.output_length() % count == 0 && in_chunks(s, job.z, count) &&
+        in_chunks(s, job.x0, count) && in_chunks(s, job.v, count)) {
+      std::int64_t blocks = 0;
+      const GateParameters p{fill(forward, kernel, blocks), job.x0};
+      return launch(kernel, blocks, &p, stream);
+    }
+  }
+  const AnyGateParameters p{correlate(forward, false), any<void*>(s, job.x0)};
+  return launch_threads(kernels.any_gate, p.rows.outputs, &p, stream);
+}
+
+std::size_t short_workspace_bytes(const ShortBackwardJob& job) {
+  const BackwardWork work(job);
+  return work.sums_bytes + work.gradient_bytes;
+}
+
+const char* short_kernel_name(const ShortForwardJob& job) {
+  const ShortKernel* kernel = tuned(job);
+  return kernel ? kernel->name : kernels_of(job.shape.dtype).any_output.name;
+}
+const char* short_kernel_name(const ShortBackwardJob& job) {
+  const ShortKernel* kernel = tuned(job);
+  return kernel ? kernel->name : kernels_of(job.shape.dtype).any_dx[0].name;
+}
+
+}  // namespace ffc::cuda

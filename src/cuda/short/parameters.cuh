@@ -1,0 +1,114 @@
+// What the kernels of short convolutions are given.
+#pragma once
+
+#include "cuda/short/samples.cuh"
+#include "cuda/short/short_launch.h"
+
+namespace ffc::cuda {
+
+/// n / divisor for n < 2^31, 0 < divisor < 2^31. With 2^(s-1) < divisor <= 2^s, multiplier = ceil(2^(31+s) / divisor)
+/// exceeds the quotient by less than 2^s / 2^(31+s), which n < 2^31 does not bring up to 1 / divisor.
+struct Divisor {
+  unsigned multiplier = 0, shift = 0;
+
+  Divisor() = default;
+  explicit Divisor(std::int64_t divisor) {
+    unsigned s = 0;
+    while ((std::int64_t{1} << s) < divisor) ++s;
+    shift = 31 + s;
+    multiplier = static_cast<unsigned>(((std::uint64_t{1} << shift) + divisor - 1) / divisor);
+  }
+  __device__ __forceinline__ unsigned operator()(unsigned n) const {
+    return static_cast<unsigned>(static_cast<unsigned long long>(n) * multiplier >> shift);
+  }
+};
+
+/// weight(d, j), bias(d).
+struct WeightsView {
+  ConstShortTaps weight;
+  const void* bias;
+  bool single;  // fp32; else the samples' type
+
+  template <class Type, int TAPS>
+  __device__ __forceinline__ void load(int d, float (&to)[TAPS]) const {
+    const long long at = d * weight.channel_stride;
+    if (single) {
+#pragma unroll
+      for (int j = 0; j < TAPS; ++j)
+        to[j] = __ldg(static_cast<const float*>(weight.data) + (at + j * weight.tap_stride));
+    } else {
+#pragma unroll
+      for (int j = 0; j < TAPS; ++j)
+        to[j] = wide<Type>(__ldg(static_cast<const Stored<Type>*>(weight.data) + (at + j * weight.tap_stride)));
+    }
+  }
+  template <class Type>
+  __device__ __forceinline__ float bias_of(int d) const {
+    return bias ? weight_at<Type>(bias, d, single) : 0;
+  }
+};
+
+/// bhl: a row in chunks of 16 bytes; `lanes` neighbouring threads share a segment of UNROLL * lanes chunks.
+struct ChannelsFirstForward {
+  ConstShortTensor x;
+  ShortTensor y;
+  WeightsView weights;
+  ShortActivation activation;
+  int x_chunks, y_chunks;  // of a row
+  int lane_bits;           // lanes = 1 << lane_bits
+  unsigned units;          // segments of all rows
+  Divisor segments, channels;
+  int segment_count, channel_count;
+};
+struct ChannelsFirstBackward {
+  ConstShortTensor x, dy;
+  ShortTensor dx;
+  WeightsView weights;
+  ShortActivation activation;
+  float* sums;  // [splits][TAPS + 1][channels], the last of each the bias's; null: not wanted
+  int x_chunks, y_chunks;
+  int lane_bits;
+  int items, items_per_split;  // an item is a segment of one row of the block's channel
+  Divisor segments, splits;
+  int segment_count, split_count, channel_count;
+};
+
+/// blh: COUNT adjacent channels a thread; `lanes` neighbouring threads lie side by side along the channels, and each
+/// walks along a run of samples.
+struct ChannelsLastForward {
+  ConstShortTensor x;
+  ShortTensor y;
+  WeightsView weights;
+  ShortActivation activation;
+  int length, output_length, left;
+  int vectors;  // of COUNT channels
+  int lane_bits;
+  int run;  // samples
+  Divisor vector_blocks, run_blocks;
+  int vector_block_count, run_block_count;
+};
+struct ChannelsLastBackward {
+  ConstShortTensor x, dy;
+  ShortTensor dx;
+  WeightsView weights;
+  ShortActivation activation;
+  float* sums;  // as above, a split for each block along the samples and batches
+  int length, output_length, left;
+  int vectors;
+  int lane_bits;
+  int run;
+  Divisor vector_blocks, run_blocks;
+  int vector_block_count, run_block_count, channel_count;
+};
+
+/// dweight, dbias from sums[splits][taps + 1][channels].
+struct SumsParameters {
+  const float* sums;
+  int splits, taps, channels;
+  ShortTaps dweight;
+  void* dbias;
+  bool single;
+  int channel_blocks;
+};
+
+}  // namespace ffc::cuda

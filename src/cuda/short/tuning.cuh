@@ -1,0 +1,34 @@
+// How much a thread of each kernel takes, and why.
+#pragma once
+
+namespace ffc::cuda {
+
+struct Tuning {
+  int count;    // samples of an access
+  int steps;    // bhl: chunks of a thread; blh: rows on the way at a time
+  int threads;  // of a block
+  int blocks;   // that a multiprocessor should hold at least: caps the registers
+};
+
+/// Rows on the way in blh: a multiple of the taps, so that the window's slots are constants.
+constexpr int rows_ahead(int taps, int at_least) { return (at_least + taps - 1) / taps * taps; }
+
+/// Memory needs some 20 KB on the way in every multiprocessor: 768 threads with four chunks have 48. Small blocks, so
+/// that what a finished one leaves is taken up at once.
+constexpr Tuning first_forward_tuning(bool active) { return {0, active ? 2 : 4, 128, 6}; }
+constexpr Tuning first_backward_tuning(bool active) { return {0, active ? 1 : 2, 128, 4}; }
+/// Three rows at once.
+constexpr Tuning gate_tuning(int chunks) { return {0, chunks > 2 ? 1 : 2, 256, 2}; }
+
+/// Weights, window and rows on the way are registers.
+constexpr Tuning last_forward_tuning(int taps, int chunk) {
+  return {chunk / 2, rows_ahead(taps, 8), 128, taps > 4 ? 3 : 4};
+}
+/// A thread keeps 3 (under an activation 4) * taps values a channel: fewer channels where there are many taps, and more
+/// rows on the way instead.
+constexpr Tuning last_backward_tuning(int taps, int chunk, bool active) {
+  if (taps > 5 || (active && taps > 4)) return {chunk / 4, rows_ahead(taps, active ? 4 : 8), 128, 3};
+  return {chunk / 2, rows_ahead(taps, 4), 128, taps > 4 || active ? 3 : 4};
+}
+
+}  // namespace ffc::cuda

@@ -1,0 +1,190 @@
+// Plans of short convolutions on a GPU: which problems the device code takes, and its jobs (cuda/short/short_launch.h).
+#include "cuda/short_plan.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+
+#include "backend/short_backend.h"
+#include "cuda/cuda_plan.h"
+#include "cuda/short/short_launch.h"
+
+namespace ffc::cuda {
+namespace {
+
+// The device code counts batches, channels, samples and taps in 32 bits, and steps beyond the last.
+constexpr std::int64_t kMost = 1 << 30;
+
+Status unsupported(Device device, const std::string& why) {
+  return {StatusCode::unsupported, "device is CUDA " + std::to_string(device.index) + "; " + why};
+}
+Status failed(const std::string& what, int error) {
+  return {StatusCode::internal, what + " failed: " + error_text(error)};
+}
+
+// What of a problem the engine does not take, whatever the device.
+Status check_problem(const ShortProblem& p, Device device) {
+  if (p.dtype == DType::f64) return unsupported(device, "its engine takes float16, bfloat16 and float32; x is float64");
+  if (p.weight_dtype != p.dtype && p.weight_dtype != DType::f32)
+    return unsupported(device, std::string("its engine takes weights of the type of x or float32; these are ") +
+                                   name_of(p.weight_dtype));
+  if (p.epilogue == Epilogue::gate && (p.layout != Layout::bhl || p.sequences > 0))
+    return unsupported(device, "its engine takes the gate in layout bhl, without packed sequences");
+  for (const auto& [name, value] :
+       {std::pair{"batch", p.batch}, std::pair{"channels", p.channels},
+        std::pair{"length", p.length + p.padding_left + p.padding_right}, std::pair{"taps", p.taps}})
+    if (value > kMost)
+      return unsupported(device,
+                         std::string("its engine takes up to 2^30 each of batch, channels, samples and taps; ") + name +
+                             " is " + std::to_string(value));
+  return {};
+}
+
+ShortShape shape_of(const ShortProblem& p, const std::int64_t* borders) {
+  return {.batch = p.batch,
+          .channels = p.epilogue == Epilogue::gate ? p.channels / 3 : p.channels,
+          .length = p.length,
+          .taps = p.taps,
+          .left = p.padding_left,
+          .right = p.padding_right,
+          .layout = p.layout == Layout::bhl ? ShortLayout::bhl : ShortLayout::blh,
+          .activation = p.epilogue == Epilogue::silu   ? ShortActivation::silu
+                        : p.epilogue == Epilogue::gelu ? ShortActivation::gelu
+                                                       : ShortActivation::none,
+          .dtype = p.dtype,
+          .weight_dtype = p.weight_dtype,
+          .sequences = p.sequences,
+          .borders = borders};
+}
+
+// A tensor with the strides of a contiguous one where none are given.
+template <class To, class From>
+To tensor_of(const From& from, Layout layout, std::int64_t channels, std::int64_t samples) {
+  const std::int64_t line = layout == Layout::bhl ? samples : channels;
+  return {from.data, from.batch_stride == kContiguous ? channels * samples : from.batch_stride,
+          from.line_stride == kContiguous ? line : from.line_stride};
+}
+
+template <class To, class From>
+To part_of(const From& tensor, DType dtype, std::int64_t elements) {
+  return {static_cast<decltype(To::data)>(static_cast<char*>(tensor.data) + elements * std::int64_t(size_of(dtype))),
+          tensor.batch_stride, tensor.row_stride};
+}
+
+class CudaShortPlan final : public ShortBackendPlan {
+ public:
+  CudaShortPlan(const ShortProblem& problem, Device device) : ShortBackendPlan(problem, device) {}
+
+  std::size_t workspace_bytes(Pass pass) const override {
+    const ShortProblem& p = problem();
+    if (pass == Pass::forward || p.channels == 0 || !supports(pass)) return 0;
+    // Which kernel runs depends on where tensors lie and on states: enough for any.
+    std::size_t most = 0;
+    for (std::uintptr_t address : {std::uintptr_t{4096}, std::uintptr_t{4096 + 2}})
+      for (bool state : {false, true}) {
+        void* somewhere = reinterpret_cast<void*>(address);
+        ShortBackwardArguments a{.dy = {somewhere}, .x = {somewhere}, .weight = {somewhere}};
+        a.initial_state = a.dinitial_state = state ? somewhere : nullptr;
+        a.bias = a.dbias = somewhere;
+        a.dx = {somewhere}, a.dweight = {somewhere};
+        most = std::max(most, short_workspace_bytes(job_of(a, nullptr)));
+      }
+    return (most + kWorkspaceAlignment - 1) / kWorkspaceAlignment * kWorkspaceAlignment;
+  }
+  int workers() const override { return 0; }
+
+  Status supports(Pass pass) const override {
+    if (pass == Pass::backward && problem().epilogue == Epilogue::gate)
+      return unsupported(device(), "its engine has the forward pass of the gate alone");
+    return {};
+  }
+
+  std::string describe() const override {
+    const ShortProblem& p = problem();
+    std::string text = "short convolution, layout " + std::string(name_of(p.layout)) + ", batch " +
+                       std::to_string(p.batch) + ", channels " + std::to_string(p.channels) + ", length " +
+                       std::to_string(p.length) + ", " + std::to_string(p.taps) + " taps, padding " +
+                       std::to_string(p.padding_left) + " and " + std::to_string(p.padding_right) + ", epilogue " +
+                       name_of(p.epilogue) + ", " + name_of(p.dtype) + ", on CUDA " + std::to_string(device().index) +
+                       "\n";
+    if (p.epilogue == Epilogue::gate) return text + "  algorithm: sums over the taps; gradients by torch\n";
+    const ShortForwardArguments a{};
+    text += std::string("  algorithm: sums over the taps, kernel ") + short_kernel_name(job_of(a)) + ", backward " +
+            short_kernel_name(job_of(ShortBackwardArguments{}, nullptr)) + "\n";
+    return text + "  workspace: 0 bytes forward, " + std::to_string(workspace_bytes(Pass::backward)) + " backward\n";
+  }
+
+  Status forward(const ShortForwardArguments& a, const Execution& execution) const override {
+    const ShortProblem& p = problem();
+    if (p.batch == 0 || p.channels == 0) return {};
+    const DeviceScope scope(device().index);
+    if (scope.error()) return failed("switching to the device", scope.error());
+    const int error = p.epilogue == Epilogue::gate ? launch_gate(a, execution.stream)
+                                                   : launch_short_forward(job_of(a), execution.stream);
+    return error ? failed("launching the short convolution", error) : Status();
+  }
+
+  Status backward(const ShortBackwardArguments& a, const Execution& execution) const override {
+    if (problem().channels == 0) return {};
+    const DeviceScope scope(device().index);
+    if (scope.error()) return failed("switching to the device", scope.error());
+    const int error = launch_short_backward(job_of(a, execution.workspace.data), execution.stream);
+    return error ? failed("launching the gradient of the short convolution", error) : Status();
+  }
+
+ private:
+  ConstShortTaps taps_of(const ConstWeight& weight) const {
+    return {weight.data, weight.channel_stride == kContiguous ? problem().taps : weight.channel_stride,
+            weight.tap_stride};
+  }
+
+  ShortForwardJob job_of(const ShortForwardArguments& a) const {
+    const ShortProblem& p = problem();
+    return {.shape = shape_of(p, a.cu_seqlens),
+            .x = tensor_of<ConstShortTensor>(a.x, p.layout, p.channels, p.length),
+            .weight = taps_of(a.weight),
+            .bias = a.bias,
+            .initial_state = a.initial_state,
+            .y = tensor_of<ShortTensor>(a.y, p.layout, p.output_channels(), p.output_length()),
+            .final_state = a.final_state};
+  }
+
+  ShortBackwardJob job_of(const ShortBackwardArguments& a, void* workspace) const {
+    const ShortProblem& p = problem();
+    const std::int64_t stride = a.dweight.channel_stride == kContiguous ? p.taps : a.dweight.channel_stride;
+    return {.shape = shape_of(p, a.cu_seqlens),
+            .x = tensor_of<ConstShortTensor>(a.x, p.layout, p.channels, p.length),
+            .dy = tensor_of<ConstShortTensor>(a.dy, p.layout, p.output_channels(), p.output_length()),
+            .weight = taps_of(a.weight),
+            .bias = a.bias,
+            .initial_state = a.initial_state,
+            .dx = tensor_of<ShortTensor>(a.dx, p.layout, p.channels, p.length),
+            .dweight = {a.dweight.data, stride, a.dweight.tap_stride},
+            .dbias = a.dbias,
+            .dinitial_state = a.dinitial_state,
+            .workspace = workspace};
+  }
+
+  // y has two thirds: z0 and z1 z2.
+  int launch_gate(const ShortForwardArguments& a, void* stream) const {
+    const ShortProblem& p = problem();
+    const ShortTensor y = tensor_of<ShortTensor>(a.y, p.layout, p.output_channels(), p.output_length());
+    return launch_short_gate({.shape = shape_of(p, nullptr),
+                              .z = tensor_of<ConstShortTensor>(a.x, p.layout, p.channels, p.length),
+                              .weight = taps_of(a.weight),
+                              .bias = a.bias,
+                              .x0 = y,
+                              .v = part_of<ShortTensor>(y, p.dtype, p.channels / 3 * y.row_stride)},
+                             stream);
+  }
+};
+
+}  // namespace
+
+Result<ShortPlan> make_short_plan(const ShortProblem& problem, Device device, PlanOptions) {
+  if (Status s = check_device(device); !s) return s;
+  if (Status s = check_problem(problem, device); !s) return s;
+  return ShortPlan(std::make_shared<CudaShortPlan>(problem, device));
+}
+
+}  // namespace ffc::cuda

@@ -1,0 +1,457 @@
+// The kernels of short convolutions and their launch point on an emulated block of threads (emulated/device.h), against
+// direct sums in float64: taps, paddings, layouts, types, alignments, activations, states, packed sequences, gradients.
+#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "cuda/short/launch.cu"
+
+namespace ffc::cuda {
+namespace {
+
+using Values = std::vector<double>;
+
+double wide_of(DType type, const void* p) {
+  if (type == DType::f32) return *static_cast<const float*>(p);
+  const std::uint16_t bits = *static_cast<const std::uint16_t*>(p);
+  return type == DType::f16 ? wide<Half>(bits) : wide<BFloat>(bits);
+}
+void narrow_to(DType type, double v, void* p) {
+  const float f = static_cast<float>(v);
+  if (type == DType::f32)
+    *static_cast<float*>(p) = f;
+  else
+    *static_cast<std::uint16_t*>(p) = type == DType::f16 ? narrow<Half>(f) : narrow<BFloat>(f);
+}
+
+// Elements of a type in memory that is poisoned around them, `offset` elements off an aligned address.
+struct Memory {
+  static constexpr int kMargin = 32;
+  DType type;
+  std::int64_t count;
+  int offset;
+  std::vector<unsigned char> bytes;
+
+  Memory(DType t, std::int64_t n, int off = 0)
+      : type(t), count(n), offset(off), bytes((n + 2 * kMargin + off + 16) * size_of(t), 0xcd) {}
+  unsigned char* data() {
+    auto at = (reinterpret_cast<std::uintptr_t>(bytes.data()) + 63) / 64 * 64;  // within the first margin
+    return reinterpret_cast<unsigned char*>(at) + offset * size_of(type);
+  }
+  double at(std::int64_t i) { return wide_of(type, data() + i * size_of(type)); }
+  void set(std::int64_t i, double v) { narrow_to(type, v, data() + i * size_of(type)); }
+  void fill(std::mt19937& random, double scale = 1) {
+    std::normal_distribution<double> normal;
+    for (std::int64_t i = 0; i < count; ++i) set(i, scale * normal(random));
+  }
+  bool margins_untouched() {
+    const unsigned char* first = data();
+    for (const unsigned char* p = bytes.data(); p < first; ++p)
+      if (*p != 0xcd) return false;
+    for (const unsigned char* p = first + count * size_of(type); p < bytes.data() + bytes.size(); ++p)
+      if (*p != 0xcd) return false;
+    return true;
+  }
+};
+
+struct Case {
+  DType dtype = DType::f16, weight_dtype = DType::f16;
+  ShortLayout layout = ShortLayout::bhl;
+  int batch = 2, channels = 8, length = 40, taps = 4, left = 3, right = 0;
+  ShortActivation activation = ShortActivation::none;
+  bool bias = true, states = false;
+  int offset = 0;  // of x, y, .., in elements
+  int gap = 0;     // between rows
+  std::vector<std::int64_t> borders{};
+  bool taps_last = true;          // weight [channels, taps], else [taps, channels]
+  const char* forward = nullptr;  // the kernel that must take it
+  const char* backward = nullptr;
+};
+
+double act(double v, ShortActivation kind) {
+  if (kind == ShortActivation::silu) return v / (1 + std::exp(-v));
+  if (kind == ShortActivation::gelu) return 0.5 * v * (1 + std::erf(v / std::sqrt(2.)));
+  return v;
+}
+double act_slope(double v, ShortActivation kind) {
+  const double h = 1e-5;
+  return kind == ShortActivation::none ? 1 : (act(v + h, kind) - act(v - h, kind)) / (2 * h);
+}
+
+// All tensors of a case, and what they ought to be.
+struct Problem {
+  Case c;
+  ShortShape shape;
+  int out, state_count;
+  Memory x, y, dy, dx, weight, dweight, bias, dbias, initial, final, dinitial, dfinal;
+
+  std::int64_t rows(int length) const {
+    return c.layout == ShortLayout::bhl ? std::int64_t(c.channels) * (length + c.gap)
+                                        : std::int64_t(length) * (c.channels + c.gap);
+  }
+  std::int64_t index(int length, int b, int d, int l) const {
+    return b * rows(length) + (c.layout == ShortLayout::bhl ? std::int64_t(d) * (length + c.gap) + l
+                                                            : std::int64_t(l) * (c.channels + c.gap) + d);
+  }
+  std::int64_t weight_index(int d, int j) const { return c.taps_last ? d * c.taps + j : j * c.channels + d; }
+
+  explicit Problem(const Case& given)
+      : c(given),
+        shape{.batch = c.batch,
+              .channels = c.channels,
+              .length = c.length,
+              .taps = c.taps,
+              .left = c.left,
+              .right = c.right,
+              .layout = c.layout,
+              .activation = c.activation,
+              .dtype = c.dtype,
+              .weight_dtype = c.weight_dtype},
+        out(static_cast<int>(shape.output_length())),
+        state_count(c.borders.empty() ? c.batch : static_cast<int>(c.borders.size()) - 1),
+        x(c.dtype, c.batch * rows(c.length), c.offset),
+        y(c.dtype, c.batch * rows(out), c.offset),
+        dy(c.dtype, c.batch * rows(out), c.offset),
+        dx(c.dtype, c.batch * rows(c.length), c.offset),
+        weight(c.weight_dtype, c.channels * c.taps),
+        dweight(c.weight_dtype, c.channels * c.taps),
+        bias(c.weight_dtype, c.channels),
+        dbias(c.weight_dtype, c.channels),
+        initial(c.dtype, std::int64_t(state_count) * c.channels * (c.taps - 1)),
+        final(initial),
+        dinitial(initial),
+        dfinal(initial) {
+    std::mt19937 random(17 * c.taps + c.length);
+    for (Memory* m : {&x, &dy, &initial, &dfinal}) m->fill(random);
+    weight.fill(random, 1 / std::sqrt(double(c.taps))), bias.fill(random);
+    if (!c.borders.empty()) shape.sequences = state_count, shape.borders = c.borders.data();
+  }
+
+  ShortForwardJob forward_job() {
+    ShortForwardJob job{.shape = shape};
+    job.x = {x.data(), rows(c.length), c.layout == ShortLayout::bhl ? c.length + c.gap : c.channels + c.gap};
+    job.y = {y.data(), rows(out), c.layout == ShortLayout::bhl ? out + c.gap : c.channels + c.gap};
+    job.weight = {weight.data(), c.taps_last ? c.taps : 1, c.taps_last ? 1 : c.channels};
+    job.bias = c.bias ? bias.data() : nullptr;
+    if (c.states) job.initial_state = initial.data(), job.final_state = final.data();
+    return job;
+  }
+  ShortBackwardJob backward_job() {
+    const ShortForwardJob forward = forward_job();
+    ShortBackwardJob job{.shape = shape, .x = forward.x, .weight = forward.weight, .bias = forward.bias};
+    job.dy = {dy.data(), forward.y.batch_stride, forward.y.row_stride};
+    job.dx = {dx.data(), forward.x.batch_stride, forward.x.row_stride};
+    job.dweight = {dweight.data(), forward.weight.channel_stride, forward.weight.tap_stride};
+    job.dbias = c.bias ? dbias.data() : nullptr;
+    if (c.states)
+      job.initial_state = initial.data(), job.dfinal_state = dfinal.data(), job.dinitial_state = dinitial.data();
+    return job;
+  }
+
+  struct Range {
+    int index, low, high;
+  };
+  Range range(int b, int l) const {
+    if (c.borders.empty()) return {b, 0, c.length};
+    for (int s = 0; s < state_count; ++s)
+      if (l < c.borders[s + 1]) return {s, int(c.borders[s]), int(c.borders[s + 1])};
+    return {};
+  }
+  std::int64_t state_index(int s, int d, int m) const { return (std::int64_t(s) * c.channels + d) * (c.taps - 1) + m; }
+
+  // Calls body(tap, input index or -1, state index or -1) for every tap of an output that reaches something.
+  template <class Body>
+  void reach(int b, int d, int l, Body&& body) const {
+    const Range r = range(b, l);
+    for (int j = 0; j < c.taps; ++j) {
+      const int i = l + j - c.left;
+      if (i >= r.low && i < r.high)
+        body(j, index(c.length, b, d, i), std::int64_t{-1});
+      else if (c.states && i < r.low && i - r.low >= -(c.taps - 1))
+        body(j, std::int64_t{-1}, state_index(r.index, d, c.taps - 1 + i - r.low));
+    }
+  }
+  double sum(int b, int d, int l) {
+    double s = c.bias ? bias.at(d) : 0;
+    reach(b, d, l, [&](int j, std::int64_t input, std::int64_t state) {
+      s += weight.at(weight_index(d, j)) * (input >= 0 ? x.at(input) : initial.at(state));
+    });
+    return s;
+  }
+
+  // Where sequence s of row b lies.
+  void check_final(Memory& got) {
+    for (int s = 0; s < state_count; ++s)
+      for (int d = 0; d < c.channels; ++d)
+        for (int m = 0; m < c.taps - 1; ++m) CHECK(got.at(state_index(s, d, m)) == exact_final(s, d, m));
+  }
+  double exact_final(int s, int d, int m) {
+    const int low = c.borders.empty() ? 0 : int(c.borders[s]),
+              high = c.borders.empty() ? c.length : int(c.borders[s + 1]);
+    const int at = high - low - (c.taps - 1) + m;
+    return at >= 0 ? x.at(index(c.length, c.borders.empty() ? s : 0, d, low + at))
+                   : initial.at(state_index(s, d, c.taps - 1 + at));
+  }
+};
+
+// The error of what came out, beside that of the exact answer rounded to its type.
+struct Error {
+  DType type;
+  double off = 0, rounded = 0, norm = 0;
+
+  explicit Error(DType t) : type(t) {}
+  void add(double got, double exact) {
+    unsigned char memory[4];
+    narrow_to(type, exact, memory);
+    const double nearest = wide_of(type, memory);
+    off += std::isnan(got) ? INFINITY : (got - exact) * (got - exact);
+    rounded += (nearest - exact) * (nearest - exact), norm += exact * exact;
+  }
+  bool small() const { return std::sqrt(off) <= 1.05 * std::sqrt(rounded) + 3e-7 * std::sqrt(norm); }
+};
+
+std::string text_of(const Case& c) {
+  return std::string(name_of(c.dtype)) + " " + name_of(c.weight_dtype) +
+         (c.layout == ShortLayout::bhl ? " bhl " : " blh ") + std::to_string(c.batch) + " x " +
+         std::to_string(c.channels) + " x " + std::to_string(c.length) + " taps " + std::to_string(c.taps) + " left " +
+         std::to_string(c.left) + " right " + std::to_string(c.right) + " act " + std::to_string(int(c.activation)) +
+         " offset " + std::to_string(c.offset) + " gap " + std::to_string(c.gap) + " states " +
+         std::to_string(c.states) + " sequences " + std::to_string(c.borders.size());
+}
+
+void check_forward(const Case& c) {
+  CAPTURE(text_of(c));
+  Problem p(c);
+  const ShortForwardJob job = p.forward_job();
+  if (c.forward) CHECK(std::string(short_kernel_name(job)) == c.forward);
+  REQUIRE(launch_short_forward(job, nullptr) == 0);
+  Error error(c.dtype);
+  for (int b = 0; b < c.batch; ++b)
+    for (int d = 0; d < c.channels; ++d)
+      for (int l = 0; l < p.out; ++l) error.add(p.y.at(p.index(p.out, b, d, l)), act(p.sum(b, d, l), c.activation));
+  CHECK(error.small());
+  if (c.gap == 0) CHECK(p.y.margins_untouched());
+  if (c.states) {
+    p.check_final(p.final);
+    CHECK(p.final.margins_untouched());
+  }
+}
+
+void check_backward(const Case& c) {
+  CAPTURE(text_of(c));
+  Problem p(c);
+  ShortBackwardJob job = p.backward_job();
+  if (c.backward) CHECK(std::string(short_kernel_name(job)) == c.backward);
+  std::vector<float4> workspace(short_workspace_bytes(job) / 16 + 1, float4{1e30f, 1e30f, 1e30f, 1e30f});
+  workspace.back() = {1, 2, 3, 4};
+  job.workspace = workspace.data();
+  REQUIRE(launch_short_backward(job, nullptr) == 0);
+  if (short_workspace_bytes(job) % 16 == 0) CHECK(workspace.back().w == 4);
+
+  Values dx(p.x.count), dweight(c.channels * c.taps), dbias(c.channels), dinitial(p.initial.count);
+  for (int b = 0; b < c.batch; ++b)
+    for (int d = 0; d < c.channels; ++d)
+      for (int l = 0; l < p.out; ++l) {
+        const double g = p.dy.at(p.index(p.out, b, d, l)) * act_slope(p.sum(b, d, l), c.activation);
+        dbias[d] += g;
+        p.reach(b, d, l, [&](int j, std::int64_t input, std::int64_t state) {
+          const double w = p.weight.at(p.weight_index(d, j));
+          dweight[p.weight_index(d, j)] += g * (input >= 0 ? p.x.at(input) : p.initial.at(state));
+          (input >= 0 ? dx[input] : dinitial[state]) += g * w;
+        });
+      }
+  if (c.states)
+    for (int s = 0; s < p.state_count; ++s)
+      for (int d = 0; d < c.channels; ++d)
+        for (int m = 0; m < c.taps - 1; ++m) {
+          const int low = c.borders.empty() ? 0 : int(c.borders[s]),
+                    high = c.borders.empty() ? c.length : int(c.borders[s + 1]), at = high - low - (c.taps - 1) + m;
+          (at >= 0 ? dx[p.index(c.length, c.borders.empty() ? s : 0, d, low + at)]
+                   : dinitial[p.state_index(s, d, c.taps - 1 + at)]) += p.dfinal.at(p.state_index(s, d, m));
+        }
+
+  auto compare = [&](const char* what, Memory& got, const Values& exact, DType type) {
+    CAPTURE(what);
+    Error error(type);
+    for (std::size_t i = 0; i < exact.size(); ++i) error.add(got.at(i), exact[i]);
+    CHECK(error.small());
+    CHECK(got.margins_untouched());
+  };
+  Error error(c.dtype);
+  for (int b = 0; b < c.batch; ++b)
+    for (int d = 0; d < c.channels; ++d)
+      for (int l = 0; l < c.length; ++l) error.add(p.dx.at(p.index(c.length, b, d, l)), dx[p.index(c.length, b, d, l)]);
+  CHECK(error.small());
+  if (c.gap == 0) CHECK(p.dx.margins_untouched());
+  compare("dweight", p.dweight, dweight, c.weight_dtype);
+  if (c.bias) compare("dbias", p.dbias, dbias, c.weight_dtype);
+  if (c.states) compare("dinitial", p.dinitial, dinitial, c.dtype);
+
+  // What is not wanted is not written, and the rest is the same.
+  const std::vector<unsigned char> bytes = p.dx.bytes, weights = p.dweight.bytes;
+  Problem part(c);
+  job = part.backward_job();
+  job.workspace = workspace.data();
+  const bool only_dx = (c.taps + c.length) % 2;
+  if (only_dx)
+    job.dweight.data = nullptr, job.dbias = nullptr;
+  else
+    job.dx.data = nullptr;
+  REQUIRE(launch_short_backward(job, nullptr) == 0);
+  CHECK((only_dx ? part.dx.bytes.size() : part.dweight.bytes.size()) > 0);
+  bool same = true;
+  for (std::int64_t i = 0; i < (only_dx ? p.dx.count : p.dweight.count); ++i) {
+    const double a = only_dx ? p.dx.at(i) : p.dweight.at(i), b = only_dx ? part.dx.at(i) : part.dweight.at(i);
+    same = same && (a == b || (a != a && b != b));
+  }
+  CHECK(same);
+}
+
+void check(const Case& c) {
+  check_forward(c);
+  check_backward(c);
+}
+
+const DType kTypes[] = {DType::f16, DType::bf16, DType::f32};
+const ShortLayout kLayouts[] = {ShortLayout::bhl, ShortLayout::blh};
+
+}  // namespace
+
+TEST_CASE("every number of taps, causal and centred") {
+  for (ShortLayout layout : kLayouts)
+    for (DType dtype : kTypes)
+      for (int taps : {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 31}) {
+        Case c;
+        c.layout = layout, c.dtype = dtype, c.weight_dtype = taps % 2 ? DType::f32 : dtype, c.taps = taps;
+        c.taps_last = taps % 3 != 0;
+        c.length = 40, c.left = taps - 1;
+        const bool tuned = taps <= kTunedTaps;
+        const bool first = layout == ShortLayout::bhl;
+        c.forward = !tuned ? "any_correlate" : first ? "channels_first_forward" : "channels_last_forward";
+        c.backward = !tuned ? "any_correlate" : first ? "channels_first_backward" : "channels_last_backward";
+        check(c);
+        c.left = (taps - 1) / 2, c.right = taps - 1 - c.left, c.bias = false;
+        check(c);
+      }
+}
+
+TEST_CASE("paddings") {
+  for (ShortLayout layout : kLayouts)
+    for (int taps : {3, 4, 7})
+      for (int left = 0; left <= taps + 2; ++left) {
+        Case c;
+        c.layout = layout, c.taps = taps, c.left = left, c.dtype = c.weight_dtype = DType::bf16;
+        for (int right : {0, left, taps + 2}) {
+          c.right = right, c.length = 24;
+          check(c);
+          c.length = 23 + taps - left - right;  // y of whole chunks
+          if (c.length >= 1 && c.length + left + right - taps + 1 >= 1) check(c);
+        }
+      }
+}
+
+TEST_CASE("lengths and alignments") {
+  for (ShortLayout layout : kLayouts)
+    for (DType dtype : kTypes) {
+      for (int length : {1, 2, 7, 8, 9, 16, 63, 64, 129}) {
+        Case c;
+        c.layout = layout, c.dtype = dtype, c.weight_dtype = dtype, c.length = length, c.batch = 3;
+        check(c);
+        c.channels = 5, c.offset = 1;
+        check(c);
+        c.offset = 0, c.gap = 8;
+        check(c);
+      }
+    }
+}
+
+TEST_CASE("long rows and many channels") {
+  for (DType dtype : kTypes) {
+    Case c;
+    c.dtype = dtype, c.weight_dtype = DType::f32, c.batch = 1, c.channels = 2, c.length = 4096 + 24, c.taps = 5,
+    c.left = 4;
+    check(c);
+    c.layout = ShortLayout::blh, c.channels = 8, c.length = 700;
+    check(c);
+    c.channels = 520, c.length = 33, c.left = 2, c.right = 2;
+    check(c);
+    c.batch = 5, c.channels = 24, c.length = 150;
+    check(c);
+  }
+}
+
+TEST_CASE("activations") {
+  for (ShortLayout layout : kLayouts)
+    for (DType dtype : kTypes)
+      for (ShortActivation activation : {ShortActivation::silu, ShortActivation::gelu})
+        for (int taps : {1, 4, 7, 10}) {
+          Case c;
+          c.layout = layout, c.dtype = dtype, c.weight_dtype = dtype, c.activation = activation;
+          c.taps = taps, c.left = taps - 1, c.length = 48;
+          check(c);
+          c.left = (taps - 1) / 2, c.right = taps - 1 - c.left, c.length = 31;
+          check(c);
+        }
+}
+
+TEST_CASE("states and packed sequences") {
+  for (ShortLayout layout : kLayouts)
+    for (DType dtype : kTypes)
+      for (int taps : {1, 4, 7, 11})
+        for (bool active : {false, true}) {
+          Case c;
+          c.layout = layout, c.dtype = dtype, c.weight_dtype = DType::f32, c.taps = taps, c.left = taps - 1;
+          c.activation = active ? ShortActivation::silu : ShortActivation::none;
+          for (int length : {1, 3, 48}) {
+            c.length = length, c.batch = 3, c.states = true;
+            check(c);
+          }
+          c.batch = 1, c.length = 48, c.borders = {0, 3, 3, 17, 18, 40, 48};
+          check(c);
+          c.left = (taps - 1) / 2, c.right = taps - 1 - c.left;
+          check(c);
+          c.states = false;
+          check(c);
+          c.left = taps - 1, c.right = 0;
+          check(c);
+        }
+}
+
+TEST_CASE("the front end of Hyena") {
+  for (DType dtype : kTypes)
+    for (int taps : {1, 3, 4, 7, 9})
+      for (int length : {1, 40, 43, 2056}) {
+        const int channels = length > 100 ? 1 : 3, batch = 2;
+        Case c;
+        c.dtype = dtype, c.weight_dtype = DType::f32, c.channels = 3 * channels, c.taps = taps, c.length = length;
+        for (int left : {taps - 1, (taps - 1) / 2}) {
+          c.left = left, c.right = taps - 1 - left;
+          CAPTURE(text_of(c));
+          Problem p(c);
+          Memory x0(dtype, batch * channels * length), v(x0);
+          ShortGateJob job{.shape = p.shape};
+          job.shape.channels = channels;
+          job.z = p.forward_job().x, job.weight = p.forward_job().weight, job.bias = p.forward_job().bias;
+          job.x0 = {x0.data(), channels * length, length}, job.v = {v.data(), channels * length, length};
+          REQUIRE(launch_short_gate(job, nullptr) == 0);
+          Error error_x0(dtype), error_v(dtype);
+          for (int b = 0; b < batch; ++b)
+            for (int d = 0; d < channels; ++d)
+              for (int l = 0; l < length; ++l) {
+                const std::int64_t at = (std::int64_t(b) * channels + d) * length + l;
+                error_x0.add(x0.at(at), p.sum(b, d, l));
+                error_v.add(v.at(at), p.sum(b, channels + d, l) * p.sum(b, 2 * channels + d, l));
+              }
+          CHECK(error_x0.small());
+          CHECK(error_v.small());
+          CHECK(x0.margins_untouched());
+          CHECK(v.margins_untouched());
+        }
+      }
+}
+
+}  // namespace ffc::cuda
