@@ -63,6 +63,10 @@ BlockWork block_work(const Variant& variant, Task) {
   return {fake::points(variant) <= 512 ? 8 : 1, variant.pairs ? 2 : 1};
 }
 
+std::size_t waiting_bytes(const Variant& variant) {
+  return fake::points(variant) > 16384 ? 4 * fake::points(variant) : 0;
+}
+
 const char* kernel_name(const Variant& variant, Task task) {
   static std::string name;
   name = std::string(task == Task::backward ? "fake_backward_" : "fake_forward_") +

@@ -68,6 +68,7 @@ struct Problem {
   std::vector<float> taps, dk;
   std::vector<u32> spectrum = std::vector<u32>(M);
   std::vector<float4> sums;
+  std::vector<uint4> waiting = std::vector<uint4>(M / 4);
   float factor = 0, skip, dskip = 0;
 
   explicit Problem(const Case& given)
@@ -130,6 +131,7 @@ struct Problem {
                                &factor,
                                c.skip != 0 ? &skip : nullptr,
                                sums.data(),
+                               waiting.data(),
                                work(),
                                c.length};
     if constexpr (kSizes[ROW].outer == 1)
@@ -141,7 +143,7 @@ struct Problem {
       emulated::launch(1, SerialBackward<ROW, PAIRS, Type, Access>::kThreads,
                        [&] { serial_backward<ROW, PAIRS, Type, Access>(p); });
     using F = FilterTransform<ROW>;
-    const GradientParameters g{reinterpret_cast<const float2*>(sums.data()),
+    const GradientParameters g{reinterpret_cast<float2*>(sums.data()),
                                splits,
                                1,
                                {dk.data(), c.taps, 2},
