@@ -124,6 +124,7 @@ __global__ void __launch_bounds__(FilterTransform<ROW>::kThreads, FilterTransfor
   float2* own = p.sums + static_cast<long long>(channel) * F::M;
   const bool direct = p.dk.data && !p.dk_rev.data && !wrapped(p);
 
+  const int zero = p.pairs >> 31;  // which the compiler must not know: it would make addresses of all parts ahead
   wait_for_kernel_before();  // the sums
 #pragma unroll 1
   for (int part = 0; part < F::kParts; ++part) {
@@ -137,7 +138,8 @@ __global__ void __launch_bounds__(FilterTransform<ROW>::kThreads, FilterTransfor
     __syncwarp();
     second_pass<true, F>(points, [](int, int c) { return unit<true>(c, F::R2 * F::R3); });
     __syncthreads();
-    for_butterflies<F, F::R1>([&](int n, int) {
+    for_butterflies<F, F::R1>([&](int thread, int) {
+      const int n = thread + (part & zero);
       constexpr int kStep = F::N / F::R1, kPlaceStep = kStep / F::R3 * (F::R3 + 1);
       float2 x[F::R1];
       load_points(points, F::place(n), kPlaceStep, x);
@@ -156,13 +158,20 @@ __global__ void __launch_bounds__(FilterTransform<ROW>::kThreads, FilterTransfor
           return;
         }
         const float2 half = unit<false>(shift, 4 * F::kParts);
+        auto combine = [&](auto&& take) {
 #pragma unroll
-        for (int a = 0; a < F::R1; ++a) {
-          float2 &to = low[F::whole(0, a * kStep)], d = to;
-          const float2 sum = {d.x + x[a].x, d.y + x[a].y}, other = float2{d.x - x[a].x, d.y - x[a].y} * half;
-          if (!direct) to = sum, high[F::whole(0, a * kStep)] = other;
-          x[a] = {sum.x, other.x};
-        }
+          for (int a = 0; a < F::R1; ++a) {
+            const float2 d = low[F::whole(0, a * kStep)];
+            take(a, float2{d.x + x[a].x, d.y + x[a].y}, float2{d.x - x[a].x, d.y - x[a].y} * half);
+          }
+        };
+        if (direct)
+          combine([&](int a, float2 c, float2 other) { x[a] = {c.x, other.x}; });
+        else
+          combine([&](int a, float2 c, float2 other) {
+            low[F::whole(0, a * kStep)] = c, high[F::whole(0, a * kStep)] = other;
+            if (a == 0) x[a] = c;
+          });
       }
       if (p.dskip && n == 0) p.dskip[channel] = x[0].x;
       if (direct)
