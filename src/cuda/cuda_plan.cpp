@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <iterator>
 #include <string>
+#include <type_traits>
 
 #include "backend/backend.h"
 #include "cuda/grid.h"
@@ -23,8 +24,12 @@ constexpr int kNoDevice = 100;        // cudaErrorNoDevice
 // The device code counts rows and channels in 32 bits, and steps beyond the last.
 constexpr std::int64_t kMostRows = 1 << 30;
 
-// The sums of one split a channel are needed in any case; further splits may take this much more.
+// The sums of one split a channel are needed in any case; further splits may take this much more. Where the sums of all
+// channels take more than this, chunks of channels go one after another, in the same memory,
 constexpr std::int64_t kSumsBytes = 8 << 20;
+// unless that takes this much longer: a chunk may have too few channels for all multiprocessors.
+constexpr double kChunksCost = 1.1;
+constexpr int kMostChunks = 6;  // each is two launches
 
 std::atomic<DeviceQuery> device_query{nullptr};
 
@@ -107,6 +112,13 @@ void resolve(RowsType& rows, const Problem& p) {
   if (rows.channel_stride == kContiguous) rows.channel_stride = p.length;
   if (rows.batch_stride == kContiguous) rows.batch_stride = p.channels * p.length;
 }
+// From channel `first` on, of rows or taps whose strides are resolved.
+template <class View>
+void begin_at(View& view, std::int64_t first, DType type) {
+  using Byte = std::conditional_t<std::is_const_v<std::remove_pointer_t<decltype(view.data)>>, const char, char>;
+  if (view.data)
+    view.data = static_cast<Byte*>(view.data) + first * view.channel_stride * static_cast<std::int64_t>(size_of(type));
+}
 template <class TapsType>
 void resolve_taps(TapsType& taps, std::int64_t count) {
   if (taps.channel_stride == kContiguous) taps.channel_stride = count;
@@ -125,23 +137,33 @@ class CudaPlan final : public BackendPlan {
         size_(kSizes[variant.row]),
         fold_(make_fold(problem)),
         backward_blocks_(size_.points <= kLargestBackward ? blocks_per_multiprocessor(variant, Task::backward) : 0),
-        plain_grid_(grid_of(Task::plain, blocks_per_multiprocessor(variant, Task::plain))),
-        gated_grid_(grid_of(Task::gated, blocks_per_multiprocessor(variant, Task::gated))),
-        backward_grid_(grid_of(Task::backward, backward_blocks_)) {}
+        plain_grid_(grid_of(Task::plain, blocks_per_multiprocessor(variant, Task::plain), problem.channels)),
+        gated_grid_(grid_of(Task::gated, blocks_per_multiprocessor(variant, Task::gated), problem.channels)),
+        chunk_(problem.channels),
+        backward_grid_(grid_of(Task::backward, backward_blocks_, chunk_)) {
+    if (static_cast<std::int64_t>(sum_bytes()) * chunk_ <= kSumsBytes) return;
+    for (int chunks = 2; chunks <= kMostChunks; ++chunks) {
+      const std::int64_t channels = (problem.channels + chunks - 1) / chunks;
+      const GridChoice grid = grid_of(Task::backward, backward_blocks_, channels);
+      if (chunks * grid.cost > kChunksCost * backward_grid_.cost) continue;
+      chunk_ = channels, backward_grid_ = grid;
+      break;
+    }
+  }
 
-  // The spectrum of a plan that got none ready, then the sums of a backward pass.
+  // The spectrum of a plan that got none ready, then the sums of a backward pass, then what its blocks keep there.
   std::size_t workspace_bytes(Pass pass) const override {
     if (pass == Pass::forward) return spectrum_bytes();
     if (!backward_blocks_) return 0;
-    return spectrum_bytes() + sum_bytes() * problem().channels * backward_grid_.grid.splits;
+    return waiting_offset() + waiting_bytes(variant_) * backward_grid_.grid.blocks;
   }
   std::size_t spectrum_bytes() const override { return values_bytes() + align(sizeof(float) * problem().channels); }
   int workers() const override { return 0; }
 
   Status supports(Pass pass) const override {
     if (pass == Pass::forward || backward_blocks_) return {};
-    return unsupported(device(), "its engine has no backward pass over " + std::to_string(size_.points) +
-                                     " points; the largest has " + std::to_string(kLargestBackward));
+    return unsupported(device(), "its engine has no backward kernel of " + std::to_string(size_.points) +
+                                     " points for " + architecture(facts_));
   }
 
   Status forward(const ForwardArguments& given, const Execution& execution) const override {
@@ -177,46 +199,14 @@ class CudaPlan final : public BackendPlan {
     if (scope.error()) return failed("switching to the device", scope.error());
     const bool rows_wanted = given.du.data || given.dpregate.data || given.dpostgate.data;
     const bool filter_wanted = given.dk.data || given.dk_rev.data || given.dskip;
-    float* sums = reinterpret_cast<float*>(static_cast<char*>(execution.workspace.data) + spectrum_bytes());
-    if (p.batch != 0 && (rows_wanted || filter_wanted)) {
-      const Spectrum spectrum = spectrum_in(given.filter ? given.filter->spectrum() : execution.workspace.data);
-      if (!given.filter)
-        if (Status s = fill(spectrum, given.k, given.k_rev, execution.stream); !s) return s;
-      BackwardJob job{.variant = variant_,
-                      .grid = backward_grid_.grid,
-                      .batch = p.batch,
-                      .channels = p.channels,
-                      .length = p.length,
-                      .dy = given.dy,
-                      .u = given.u,
-                      .pregate = given.pregate,
-                      .postgate = given.postgate,
-                      .skip = static_cast<const float*>(given.skip),
-                      .spectrum = spectrum,
-                      .follows_spectrum = !given.filter,
-                      .du = given.du,
-                      .dpregate = given.dpregate,
-                      .dpostgate = given.dpostgate,
-                      .sums = filter_wanted ? sums : nullptr};
-      for (ConstRows* rows : {&job.dy, &job.u, &job.pregate, &job.postgate}) resolve(*rows, p);
-      for (Rows* rows : {&job.du, &job.dpregate, &job.dpostgate}) resolve(*rows, p);
-      if (Status s = status_of(launch_backward(job, execution.stream), Task::backward); !s) return s;
-    }
-    if (!filter_wanted) return {};
-    FilterGradientJob job{.variant = variant_,
-                          .fold = fold_,
-                          .channels = p.channels,
-                          .filter = p.filter,
-                          .filter_reverse = p.filter_reverse,
-                          .splits = p.batch == 0 ? 0 : backward_grid_.grid.splits,  // no rows: the sum of none
-                          .sums = sums,
-                          .dk = given.dk,
-                          .dk_rev = given.dk_rev,
-                          .filter_dtype = p.filter_dtype,
-                          .dskip = static_cast<float*>(given.dskip)};
-    resolve_taps(job.dk, p.filter), resolve_taps(job.dk_rev, p.filter_reverse);
-    const int error = launch_filter_gradient(job, execution.stream);
-    return error ? failed("the CUDA kernel of the filter's gradient", error) : Status();
+    if (!rows_wanted && !filter_wanted) return {};
+    char* workspace = static_cast<char*>(execution.workspace.data);
+    const Spectrum spectrum = spectrum_in(given.filter ? given.filter->spectrum() : workspace);
+    if (!given.filter && p.batch != 0)
+      if (Status s = fill(spectrum, given.k, given.k_rev, execution.stream); !s) return s;
+    for (std::int64_t first = 0; first < p.channels; first += chunk_)
+      if (Status s = backward_of(given, spectrum, first, filter_wanted, workspace, execution.stream); !s) return s;
+    return {};
   }
 
   Status prepare(const FilterArguments& given, const Execution& execution) const override {
@@ -237,11 +227,11 @@ class CudaPlan final : public BackendPlan {
     text += "  algorithm: " + std::string(variant_.pairs ? "pairs of rows" : "right-angle") + " transform of " +
             points + " points\n  stages: " + str(size_.outer) + " x " + str(size_.radix) + " x 64, a row in " +
             str(size_.warps) + (size_.warps == 1 ? " warp\n" : " warps\n");
-    text += "  forward, plain: " + task_text(Task::plain, plain_grid_);
-    text += "  forward, gated: " + task_text(Task::gated, gated_grid_);
+    text += "  forward, plain: " + task_text(Task::plain, plain_grid_, p.channels);
+    text += "  forward, gated: " + task_text(Task::gated, gated_grid_, p.channels);
     text +=
-        "  backward: " + (backward_blocks_ ? task_text(Task::backward, backward_grid_)
-                                           : "none in this engine: more than " + str(kLargestBackward) + " points\n");
+        "  backward: " + (backward_blocks_ ? task_text(Task::backward, backward_grid_, chunk_)
+                                           : "none of " + points + " points for " + architecture(facts_) + "\n");
     text += "  workspace: " + str(workspace_bytes(Pass::forward)) + " bytes forward, " +
             str(workspace_bytes(Pass::backward)) + " backward; a prepared filter: " + str(spectrum_bytes()) + "\n";
     if (variant_.pairs)
@@ -257,6 +247,9 @@ class CudaPlan final : public BackendPlan {
  private:
   std::size_t values_bytes() const { return align(std::size_t{4} * size_.points * problem().channels); }
   std::size_t sum_bytes() const { return std::size_t{8} * size_.points; }
+  std::size_t waiting_offset() const {
+    return spectrum_bytes() + align(sum_bytes() * chunk_ * backward_grid_.grid.splits);
+  }
 
   // The values of all channels, then their factors.
   Spectrum spectrum_in(const void* storage) const {
@@ -264,11 +257,11 @@ class CudaPlan final : public BackendPlan {
     return {bytes, reinterpret_cast<float*>(bytes + values_bytes())};
   }
 
-  GridChoice grid_of(Task task, int blocks_per_multiprocessor) const {
+  GridChoice grid_of(Task task, int blocks_per_multiprocessor, std::int64_t channels) const {
     const bool back = task == Task::backward;
     const Problem& p = problem();
     GridProblem g;
-    g.batch = p.batch, g.channels = p.channels;
+    g.batch = p.batch, g.channels = channels;
     const BlockWork work = block_work(variant_, task);
     g.group = std::max(1, work.rows), g.workers = std::max(1, work.workers);
     const int tensors = back ? 3 : task == Task::gated ? 4 : 2;  // at least
@@ -277,8 +270,63 @@ class CudaPlan final : public BackendPlan {
     g.split_bytes = 4LL * size_.points + g.sum_bytes;
     const std::int64_t blocks = static_cast<std::int64_t>(facts_.multiprocessors) * blocks_per_multiprocessor;
     g.slots = std::max<std::int64_t>(1, blocks) * g.workers;
-    g.most_splits = back && p.channels ? 1 + kSumsBytes / (g.sum_bytes * p.channels) : p.batch;
+    g.most_splits = p.batch;
+    if (back && channels) {
+      const std::int64_t split = (g.sum_bytes + static_cast<std::int64_t>(waiting_bytes(variant_))) * channels;
+      g.most_splits = (kSumsBytes + g.sum_bytes * channels) / split;
+    }
     return choose_grid(g);
+  }
+
+  // A chunk of channels.
+  Status backward_of(const BackwardArguments& given, const Spectrum& spectrum, std::int64_t first, bool filter_wanted,
+                     char* workspace, void* stream) const {
+    const Problem& p = problem();
+    const std::int64_t channels = std::min(chunk_, p.channels - first);
+    auto from_first = [&](const void* of_channels) {
+      return of_channels ? static_cast<const float*>(of_channels) + first : nullptr;
+    };
+    float* sums = reinterpret_cast<float*>(workspace + spectrum_bytes());
+    if (p.batch != 0) {
+      BackwardJob job{.variant = variant_,
+                      .grid = backward_grid_.grid,
+                      .batch = p.batch,
+                      .channels = channels,
+                      .length = p.length,
+                      .dy = given.dy,
+                      .u = given.u,
+                      .pregate = given.pregate,
+                      .postgate = given.postgate,
+                      .skip = from_first(given.skip),
+                      .spectrum = {static_cast<char*>(spectrum.values) + 4 * size_.points * first,
+                                   spectrum.factors + first},
+                      .follows_spectrum = !given.filter && first == 0,
+                      .du = given.du,
+                      .dpregate = given.dpregate,
+                      .dpostgate = given.dpostgate,
+                      .sums = filter_wanted ? sums : nullptr,
+                      .waiting = waiting_bytes(variant_) ? workspace + waiting_offset() : nullptr};
+      for (ConstRows* rows : {&job.dy, &job.u, &job.pregate, &job.postgate})
+        resolve(*rows, p), begin_at(*rows, first, p.dtype);
+      for (Rows* rows : {&job.du, &job.dpregate, &job.dpostgate}) resolve(*rows, p), begin_at(*rows, first, p.dtype);
+      if (Status s = status_of(launch_backward(job, stream), Task::backward); !s) return s;
+    }
+    if (!filter_wanted) return {};
+    FilterGradientJob job{.variant = variant_,
+                          .fold = fold_,
+                          .channels = channels,
+                          .filter = p.filter,
+                          .filter_reverse = p.filter_reverse,
+                          .splits = p.batch == 0 ? 0 : backward_grid_.grid.splits,  // no rows: the sum of none
+                          .sums = sums,
+                          .dk = given.dk,
+                          .dk_rev = given.dk_rev,
+                          .filter_dtype = p.filter_dtype,
+                          .dskip = const_cast<float*>(from_first(given.dskip))};
+    resolve_taps(job.dk, p.filter), resolve_taps(job.dk_rev, p.filter_reverse);
+    for (Taps* taps : {&job.dk, &job.dk_rev}) begin_at(*taps, first, p.filter_dtype);
+    const int error = launch_filter_gradient(job, stream);
+    return error ? failed("the CUDA kernel of the filter's gradient", error) : Status();
   }
 
   Status fill(const Spectrum& spectrum, const ConstTaps& k, const ConstTaps& k_rev, void* stream) const {
@@ -299,12 +347,13 @@ class CudaPlan final : public BackendPlan {
     return error ? failed(std::string("CUDA kernel ") + kernel_name(variant_, task), error) : Status();
   }
 
-  std::string task_text(Task task, const GridChoice& choice) const {
+  std::string task_text(Task task, const GridChoice& choice, std::int64_t channels) const {
     char waves[32];
     std::snprintf(waves, sizeof waves, "%.2f", choice.waves);
-    return std::string(kernel_name(variant_, task)) + ", " + std::to_string(problem().channels) + " channels x " +
+    return std::string(kernel_name(variant_, task)) + ", " + std::to_string(channels) + " channels x " +
            std::to_string(choice.grid.splits) + " splits of up to " + std::to_string(choice.rows_per_split) +
-           " rows on " + std::to_string(choice.grid.blocks) + " blocks (" + waves + " waves)\n";
+           " rows on " + std::to_string(choice.grid.blocks) + " blocks (" + waves + " waves)" +
+           (channels < problem().channels ? ", chunk after chunk\n" : "\n");
   }
 
   DeviceFacts facts_;
@@ -312,7 +361,9 @@ class CudaPlan final : public BackendPlan {
   Size size_;
   Fold fold_;
   int backward_blocks_;
-  GridChoice plain_grid_, gated_grid_, backward_grid_;
+  GridChoice plain_grid_, gated_grid_;
+  std::int64_t chunk_;  // channels of a backward launch
+  GridChoice backward_grid_;
 };
 
 }  // namespace

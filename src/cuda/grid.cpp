@@ -27,7 +27,7 @@ GridChoice choose_grid(const GridProblem& p) {
     const double reduction = static_cast<double>(items) / static_cast<double>(p.slots) * p.sum_bytes;
     const double cost = static_cast<double>(waves) * item + reduction;
     if (splits > 1 && cost >= least) continue;
-    least = cost;
+    least = best.cost = cost;
     best.grid = {static_cast<int>(splits), static_cast<int>(divide_up(std::min(items, p.slots), p.workers))};
     best.items = items;
     best.rows_per_split = std::min(groups_per_split * p.group, p.batch);

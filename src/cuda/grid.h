@@ -24,6 +24,7 @@ struct GridChoice {
   std::int64_t items = 0;           ///< channels x splits: what workers take one after another
   std::int64_t rows_per_split = 0;  ///< at most
   double waves = 0;                 ///< items per slot
+  double cost = 0;                  ///< in bytes, of the slot with most to do
 };
 
 /// The cheapest number of splits: enough items to fill the device and a short last wave, few reloads of the spectrum.

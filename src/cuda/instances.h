@@ -33,6 +33,7 @@ struct Kernel {
   int shared_bytes = 0;
   int rows = 1;                  // that a worker takes at once
   int workers = 1;               // of a block, each with items of its own
+  int waiting_bytes = 0;         // of device memory a block
   mutable DeviceSet ready{};     // where it may be launched
   mutable DeviceSet overlaps{};  // of those, where its code waits for the kernel before by itself (sm_90)
 };

@@ -59,7 +59,8 @@ Kernel backward_kernel() {
             K::kThreads,
             K::kSharedBytes,
             K::kRows,
-            1};
+            1,
+            K::kWaitingBytes};
   }
 }
 

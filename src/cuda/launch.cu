@@ -135,6 +135,7 @@ int launch_backward(const BackwardJob& job, void* stream) {
                              job.spectrum.factors,
                              job.skip,
                              reinterpret_cast<float4*>(job.sums),
+                             static_cast<uint4*>(job.waiting),
                              {static_cast<int>(job.batch), static_cast<int>(job.channels), job.grid.splits},
                              static_cast<int>(job.length)};
   const bool all = aligned(job, job.dy, job.u, job.pregate, job.postgate, job.du, job.dpregate, job.dpostgate);
@@ -142,7 +143,7 @@ int launch_backward(const BackwardJob& job, void* stream) {
 }
 
 int launch_filter_gradient(const FilterGradientJob& job, void* stream) {
-  const GradientParameters p{reinterpret_cast<const float2*>(job.sums),
+  const GradientParameters p{reinterpret_cast<float2*>(job.sums),
                              job.splits,
                              static_cast<int>(job.channels),
                              view(job.dk, job.filter_dtype),
@@ -179,6 +180,8 @@ BlockWork block_work(const Variant& variant, Task task) {
   const Kernel& kernel = planned(variant, task);
   return {kernel.workers, kernel.rows};
 }
+
+std::size_t waiting_bytes(const Variant& variant) { return planned(variant, Task::backward).waiting_bytes; }
 
 const char* kernel_name(const Variant& variant, Task task) { return planned(variant, task).name; }
 

@@ -70,7 +70,8 @@ struct BackwardJob {
   Spectrum spectrum{};
   bool follows_spectrum = false;  ///< likewise
   Rows du{}, dpregate{}, dpostgate{};
-  float* sums = nullptr;  ///< null: no gradient of filter or skip is wanted
+  float* sums = nullptr;    ///< null: no gradient of filter or skip is wanted
+  void* waiting = nullptr;  ///< waiting_bytes for each block of the grid
 };
 
 /// dk, dk_rev, dskip from the sums: C = inverse(sum over splits), then the fold's adjoint. Null outputs are left out.
@@ -80,7 +81,7 @@ struct FilterGradientJob {
   Fold fold{};
   std::int64_t channels = 0, filter = 0, filter_reverse = 0;
   int splits = 1;
-  const float* sums = nullptr;
+  float* sums = nullptr;  ///< overwritten
   Taps dk{}, dk_rev{};
   DType filter_dtype = DType::f32;
   float* dskip = nullptr;
@@ -103,6 +104,8 @@ struct BlockWork {
   int rows = 1;
 };
 BlockWork block_work(const Variant& variant, Task task);
+/// Device memory in which a block of a variant's backward kernel keeps what its multiprocessor does not hold.
+std::size_t waiting_bytes(const Variant& variant);
 /// The name under which the kernel of a variant is known to profilers, for logs and tests.
 const char* kernel_name(const Variant& variant, Task task);
 

@@ -23,6 +23,6 @@ inline constexpr int kSizeCount = sizeof(kSizes) / sizeof(kSizes[0]);
 /// Largest transform of which a multiprocessor holds two rows on their way, and the sums in registers.
 inline constexpr int kLargestStagedBackward = 8192;
 /// Largest transform whose backward pass runs on one multiprocessor.
-inline constexpr int kLargestBackward = 16384;
+inline constexpr int kLargestBackward = 32768;
 
 }  // namespace ffc::cuda

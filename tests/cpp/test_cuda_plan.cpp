@@ -2,6 +2,7 @@
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
@@ -281,16 +282,90 @@ TEST_CASE_FIXTURE(Fixture, "backward: spectrum, rows, and the filter's gradient 
   CHECK(machine.launches.empty());
 }
 
-TEST_CASE_FIXTURE(Fixture, "sizes beyond the largest backward pass say so") {
-  const auto plan = ffc::make_plan(causal(kLargestBackward + 1), kGpu);
+TEST_CASE_FIXTURE(Fixture, "sizes whose backward pass the device does not take say so") {
+  CHECK(ffc::make_plan(causal(kLargestBackward), kGpu)->supports(Pass::backward).ok());
+  machine.largest_backward = 8192;
+  const auto plan = ffc::make_plan(causal(16384), kGpu);
   REQUIRE(plan);
   CHECK(plan->supports(Pass::forward).ok());
-  check_refused(plan->supports(Pass::backward), StatusCode::unsupported, {"backward", "32768", "16384"});
+  check_refused(plan->supports(Pass::backward), StatusCode::unsupported, {"backward", "16384", "sm_90"});
   CHECK(plan->workspace_bytes(Pass::backward) == 0);
   check_refused(ffc::backward(*plan, backward_arguments(), {}), StatusCode::unsupported, {"backward"});
   CHECK(machine.launches.empty());
   CHECK(plan->describe().find("backward: none") != std::string::npos);
-  CHECK(ffc::make_plan(causal(kLargestBackward), kGpu)->supports(Pass::backward).ok());
+  CHECK(ffc::make_plan(causal(8192), kGpu)->supports(Pass::backward).ok());
+}
+
+TEST_CASE_FIXTURE(Fixture, "blocks that keep something in device memory have it behind the sums, each its own") {
+  Problem p = causal(32768);
+  p.channels = 2, p.batch = 5;
+  const auto plan = ffc::make_plan(p, kGpu);
+  REQUIRE(plan);
+  const Memory memory(plan->workspace_bytes(Pass::backward));
+  REQUIRE(ffc::backward(*plan, backward_arguments(), {.workspace = memory.workspace()}));
+  const auto& rows = job<BackwardJob>(1);
+  CHECK(memory.holds(rows.waiting, waiting_bytes(rows.variant) * rows.grid.blocks));
+  const std::size_t sums = std::size_t{8} * 32768 * 2 * rows.grid.splits;
+  CHECK(static_cast<std::byte*>(rows.waiting) >= reinterpret_cast<std::byte*>(rows.sums) + sums);
+  CHECK(reinterpret_cast<std::uintptr_t>(rows.waiting) % 16 == 0);
+  machine.launches.clear();
+  const auto shorter = ffc::make_plan(causal(16384), kGpu);
+  const Memory less(shorter->workspace_bytes(Pass::backward));
+  REQUIRE(ffc::backward(*shorter, backward_arguments(), {.workspace = less.workspace()}));
+  CHECK(job<BackwardJob>(1).waiting == nullptr);
+}
+
+TEST_CASE_FIXTURE(Fixture, "many channels go in chunks, with the sums of one in memory") {
+  Problem p = circular(4000, 8192);
+  p.filter = 4096, p.channels = 1055, p.filter_dtype = DType::f16;
+  for (std::int64_t batch : {16, 0}) {
+    p.batch = batch;
+    machine.launches.clear();
+    const auto plan = ffc::make_plan(p, kGpu);
+    REQUIRE(plan);
+    const Memory memory(plan->workspace_bytes(Pass::backward));
+    BackwardArguments a = backward_arguments();
+    a.u = {device_pointer(1), 5000, -900}, a.skip = device_pointer(7), a.dskip = device_pointer(8);
+    REQUIRE(ffc::backward(*plan, a, {.workspace = memory.workspace()}));
+    const int passes = batch ? 2 : 1;
+    REQUIRE(machine.launches.size() == static_cast<std::size_t>(batch ? 5 : 2));
+    for (int chunk = 0; chunk < 2; ++chunk) {
+      const std::int64_t first = 528 * chunk, channels = chunk ? 527 : 528;
+      auto at = [&](int number, std::int64_t offset) {
+        return static_cast<void*>(static_cast<std::byte*>(device_pointer(number)) + offset);
+      };
+      const auto& filter = job<FilterGradientJob>(passes * (chunk + 1) - (batch ? 0 : 1));
+      CHECK(filter.channels == channels);
+      CHECK(filter.dk.data == at(6, 2 * 4096 * first));
+      CHECK(filter.dk_rev.data == nullptr);
+      CHECK(filter.dskip == at(8, 4 * first));
+      CHECK(memory.holds(filter.sums, std::size_t{8} * 4096 * channels * std::max(filter.splits, 1)));
+      if (batch == 0) continue;
+      const auto& rows = job<BackwardJob>(2 * chunk + 1);
+      CHECK(rows.channels == channels);
+      CHECK(rows.follows_spectrum == (chunk == 0));
+      CHECK(rows.u.data == at(1, 2 * -900 * first));
+      CHECK(rows.u.batch_stride == 5000);
+      CHECK(rows.dy.data == at(4, 2 * 4000 * first));
+      CHECK(rows.dy.batch_stride == 4000 * 1055);
+      CHECK(rows.du.data == at(5, 2 * 4000 * first));
+      CHECK(rows.pregate.data == nullptr);
+      CHECK(rows.skip == at(7, 4 * first));
+      const Spectrum& spectrum = job<SpectrumJob>(0).spectrum;
+      CHECK(rows.spectrum.values == static_cast<std::byte*>(spectrum.values) + 4 * 4096 * first);
+      CHECK(rows.spectrum.factors == spectrum.factors + first);
+      CHECK(rows.sums == filter.sums);
+    }
+  }
+  p.batch = 16;
+  CHECK(ffc::make_plan(p, kGpu)->describe().find("528 channels x 1 splits") != std::string::npos);
+}
+
+TEST_CASE_FIXTURE(Fixture, "channels that are not enough for the device twice stay together") {
+  Problem p = causal(32768);
+  p.channels = 128, p.batch = 1;
+  CHECK(ffc::make_plan(p, kGpu)->describe().find("backward: fake_backward_32768, 128 channels x 1") !=
+        std::string::npos);
 }
 
 TEST_CASE_FIXTURE(Fixture, "a prepared filter is computed once and read where it lies") {
@@ -440,16 +515,23 @@ TEST_CASE("grids: splits fill a device that channels alone do not, and only then
   CHECK(choose_grid(p).items == 0);
 }
 
-TEST_CASE_FIXTURE(Fixture, "sums of splits take a few megabytes more than the sums of a channel each") {
-  for (std::int64_t channels : {1, 2, 16, 64, 768})
-    for (std::int64_t length : {64, 1024, 16384}) {
-      Problem p = causal(length);
-      p.batch = 4096, p.channels = channels;
-      const auto plan = ffc::make_plan(p, kGpu);
-      REQUIRE(plan);
-      const std::int64_t least = 12 * length * channels + 64 + 4 * channels;
-      CHECK(static_cast<std::int64_t>(plan->workspace_bytes(Pass::backward)) <= least + (8 << 20));
-    }
+TEST_CASE_FIXTURE(Fixture, "beyond the spectrum: 8 bytes a point and channel, or half of it, and a few megabytes") {
+  for (std::int64_t channels : {1, 2, 16, 64, 130, 768, 769})
+    for (std::int64_t length : {64, 1024, 2048, 4096, 16384, 32768})
+      for (std::int64_t batch : {1, 16, 4096}) {
+        CAPTURE(channels);
+        CAPTURE(length);
+        Problem p = causal(length);
+        p.batch = batch, p.channels = channels;
+        const auto plan = ffc::make_plan(p, kGpu);
+        REQUIRE(plan);
+        const std::int64_t sums = 8 * length * channels,
+                           waiting = length > 16384 ? 4 * length * std::min<std::int64_t>(channels, 264) : 0;
+        const auto extra = static_cast<std::int64_t>(plan->workspace_bytes(Pass::backward) - plan->spectrum_bytes());
+        CHECK(extra <= sums + std::max<std::int64_t>(8 << 20, waiting));
+        if (channels >= 768 && sums > 16 << 20)
+          CHECK(extra <= (sums + 8 * length) / 2 + std::max<std::int64_t>(8 << 20, waiting));
+      }
 }
 
 TEST_CASE_FIXTURE(Fixture, "a plan says what it will do") {

@@ -43,6 +43,8 @@ int launch_forward(const ForwardJob& job, void* stream) { return fake::record(jo
 int launch_backward(const BackwardJob& job, void* stream) {
   const std::size_t sums = static_cast<std::size_t>(job.grid.splits) * static_cast<std::size_t>(job.channels);
   if (job.sums) std::memset(job.sums, 0x33, 8 * fake::points(job.variant) * sums);
+  if (job.waiting)
+    std::memset(job.waiting, 0x44, waiting_bytes(job.variant) * static_cast<std::size_t>(job.grid.blocks));
   return fake::record(job, stream);
 }
 
@@ -65,15 +67,19 @@ const char* error_text(int error) {
                       : "cudaErrorInvalidValue: invalid argument";
 }
 
-int blocks_per_multiprocessor(const Variant& variant, Task) {
+int blocks_per_multiprocessor(const Variant& variant, Task task) {
   const fake::Machine& m = fake::machine();
   if (variant.pairs && !m.has_pairs) return 0;
-  return static_cast<int>(fake::points(variant)) <= m.largest ? m.blocks : 0;
+  return static_cast<int>(fake::points(variant)) <= (task == Task::backward ? m.largest_backward : m.largest) ? m.blocks : 0;
 }
 
 BlockWork block_work(const Variant& variant, Task) {
   // As the kernels do it: every warp for itself up to 512 points, a block together above.
   return {fake::points(variant) <= 512 ? 8 : 1, variant.pairs ? 2 : 1};
+}
+
+std::size_t waiting_bytes(const Variant& variant) {
+  return fake::points(variant) > 16384 ? 4 * fake::points(variant) : 0;
 }
 
 const char* kernel_name(const Variant& variant, Task task) {

@@ -26,6 +26,7 @@ struct Machine {
   bool has_pairs = true;
   int blocks = 2;           ///< a multiprocessor holds of every kernel
   int largest = 32768;      ///< points that a kernel exists for
+  int largest_backward = 32768;
   int failing_launch = -1;  ///< index of the launch that fails
   int failing_switch = 0;   ///< error of every DeviceScope
   int error = 700;          ///< with which it fails

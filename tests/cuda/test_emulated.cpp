@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <complex>
 #include <random>
 #include <vector>
 
@@ -68,6 +69,7 @@ struct Problem {
   std::vector<float> taps, dk;
   std::vector<u32> spectrum = std::vector<u32>(M);
   std::vector<float4> sums;
+  std::vector<uint4> waiting = std::vector<uint4>(M / 4);
   float factor = 0, skip, dskip = 0;
 
   explicit Problem(const Case& given)
@@ -130,6 +132,7 @@ struct Problem {
                                &factor,
                                c.skip != 0 ? &skip : nullptr,
                                sums.data(),
+                               waiting.data(),
                                work(),
                                c.length};
     if constexpr (kSizes[ROW].outer == 1)
@@ -141,7 +144,7 @@ struct Problem {
       emulated::launch(1, SerialBackward<ROW, PAIRS, Type, Access>::kThreads,
                        [&] { serial_backward<ROW, PAIRS, Type, Access>(p); });
     using F = FilterTransform<ROW>;
-    const GradientParameters g{reinterpret_cast<const float2*>(sums.data()),
+    const GradientParameters g{reinterpret_cast<float2*>(sums.data()),
                                splits,
                                1,
                                {dk.data(), c.taps, 2},
@@ -271,6 +274,48 @@ void check_not_finite(double value) {
   CHECK(std::isnan(bad.dk[0]));
 }
 
+// The gradients of taps on both sides of lag 0, from sums that are any numbers, against the inverse transform itself.
+template <int ROW>
+void check_taps_below_zero(bool reversed) {
+  using F = FilterTransform<ROW>;
+  constexpr int M = F::M, kSplits = 2;
+  CAPTURE(ROW);
+  CAPTURE(reversed);
+  std::mt19937 random(ROW);
+  std::normal_distribution<float> normal;
+  std::vector<float2> sums(kSplits * M);
+  for (float2& s : sums) s = {normal(random), normal(random)};
+  const std::vector<float2> given = sums;
+  std::vector<float> dk(M), dk_rev(M);
+  float dskip = 0;
+  // Lags below 0 of a circle of M samples are those of the taps; or reversed taps stand there.
+  const FoldView fold = reversed ? FoldView{M, -(M - 1), 0, 0, -1, true} : FoldView{M, -(M - 1), -1, M, 1, false};
+  const GradientParameters p{sums.data(), kSplits, 1, {dk.data(), M, 2}, {reversed ? dk_rev.data() : nullptr, M, 2},
+                             fold,        M,       M, false,             &dskip};
+  emulated::launch(1, F::kThreads, [&] { filter_gradient<ROW>(p); });
+  const double turn = 2 * std::acos(-1.0) / M;
+  auto exact = [&](int n) {
+    std::complex<double> sum = 0;
+    for (int k = 0; k < M; ++k) {
+      const int at = F::whole(k % F::kParts, F::position(k / F::kParts));
+      const std::complex<double> both(double(given[at].x) + given[M + at].x, double(given[at].y) + given[M + at].y);
+      sum += both * std::polar(1.0, turn * std::fmod(double(n) * (k - F::shift(false) / 4.0), M));
+    }
+    return spectrum_gain(kSizes[ROW]) * sum;
+  };
+  const double at_zero = exact(0).real();
+  CHECK(error(
+            M, 16, [&](int j) { return dk[j]; },
+            [&](int j) {
+              return reversed ? exact(j).real() : j == 0 ? at_zero : exact(j).real() - exact(j).imag();
+            }) < 1e-5);
+  if (reversed)
+    CHECK(error(
+              M, 16, [&](int j) { return dk_rev[j]; },
+              [&](int j) { return j == 0 ? at_zero : -exact(M - j).imag(); }) < 1e-5);
+  CHECK(std::fabs(dskip - at_zero) < 1e-4 * std::sqrt(2 * M) * spectrum_gain(kSizes[ROW]));
+}
+
 template <int ROW>
 void check_row() {
   constexpr int M = kSizes[ROW].points;
@@ -292,6 +337,17 @@ TEST_CASE("a row that is not finite") {
     check_not_finite<3>(value);
     check_not_finite<6>(value);
     check_not_finite<8>(value);
+    check_not_finite<9>(value);
+#endif
+  }
+}
+TEST_CASE("taps below lag 0") {
+  for (const bool reversed : {false, true}) {
+    check_taps_below_zero<4>(reversed);
+#ifndef FFC_EMULATED_QUICK
+    check_taps_below_zero<1>(reversed);
+    check_taps_below_zero<8>(reversed);
+    check_taps_below_zero<9>(reversed);
 #endif
   }
 }

@@ -23,7 +23,8 @@ struct BackwardParameters {
   const u32* spectrum;
   const float* factors;
   const float* skip;
-  float4* sums;  // [splits][channels][M] complex, in the order of the stages; null: not wanted
+  float4* sums;    // [splits][channels][M] complex, in the order of the stages; null: not wanted
+  uint4* waiting;  // [blocks][M/4], of a kernel that asks for it; what lies there is its own
   Work work;
   int length;
 };

@@ -73,13 +73,6 @@ struct StagedSpectrum {
   __device__ __forceinline__ uint2& two(unsigned at) const { return reinterpret_cast<uint2*>(data)[at]; }
 };
 
-/// Index of 16 bytes of a part in the spectrum of all parts.
-template <class F>
-__device__ __forceinline__ int whole_index(int part, int i) {
-  constexpr int kRun = F::M / 8 / 4;  // frequencies of the same k1, and k1 = kParts k1' + part
-  return F::kParts == 1 ? i : (i / kRun * F::kParts + part) * kRun + i % kRun;
-}
-
 template <int ROW>
 __global__ void __launch_bounds__(FilterTransform<ROW>::kThreads, FilterTransform<ROW>::kBlocks)
     filter_spectrum(const SpectrumParameters p) {
@@ -142,7 +135,7 @@ __global__ void __launch_bounds__(FilterTransform<ROW>::kThreads, FilterTransfor
     });
     __syncthreads();
 #pragma unroll 4
-    for (int i = threadIdx.x; i < F::N / 4; i += F::kThreads) spectrum[whole_index<F>(part, i)] = staged[i];
+    for (int i = threadIdx.x; i < F::N / 4; i += F::kThreads) spectrum[F::template whole<4>(part, i)] = staged[i];
     if (part + 1 < F::kParts) __syncthreads();
   }
   if constexpr (F::kParts > 1) {
@@ -150,7 +143,7 @@ __global__ void __launch_bounds__(FilterTransform<ROW>::kThreads, FilterTransfor
     if (first_exponent != exponent && first_exponent != kNoExponent) {
       const u32 down = half_power_of_two(first_exponent - exponent) * 0x10001u;
       for (int i = threadIdx.x; i < F::N / 4; i += F::kThreads) {
-        uint4& v = spectrum[whole_index<F>(0, i)];
+        uint4& v = spectrum[F::template whole<4>(0, i)];
         v = make_uint4(mul(v.x, down), mul(v.y, down), mul(v.z, down), mul(v.w, down));
       }
     }

@@ -140,6 +140,12 @@ struct FilterTransform {
     const int k4 = k / (N / 64) % 8, k5 = k / (N / 8);
     return (((k1 * kSecond + k2) * R + k3) * 8 + k4) * 8 + k5;
   }
+  /// Position among those of all parts, in units of COUNT positions.
+  template <int COUNT = 1>
+  __device__ static __forceinline__ int whole(int part, int i) {
+    constexpr int kRun = M / 8 / COUNT;  // frequencies of the same k1, and k1 = kParts k1' + part
+    return kParts == 1 ? i : (i / kRun * kParts + part) * kRun + i % kRun;
+  }
 };
 
 /// body(i, q): butterfly i is number q of this thread, of those of `radix` points. A warp's butterflies are neighbours.

@@ -1,24 +1,21 @@
 // Gradients for rows of which shared memory holds one exchange and the sums, but not two exchanges; as in
 // staged_backward.cuh, with x = pregate u, g = postgate dy, one after the other:
 //
-//   x -> exchange -> X, which waits in registers
-//   g -> exchange -> G,   sums += G conj(X),   X H in place of X
+//   x -> exchange -> X, which waits
+//   g -> exchange -> G,   sums += G conj(X)
 //   dx = inverse(G conj(H)) -> exchange -> du = pregate dx, dpregate = u dx
 //   c = inverse(X H)        -> exchange -> dpostgate = dy c
 //
-// Samples come straight from device memory; what is needed next is asked into the second-level cache a step ahead.
+// X waits in registers, and the sums in shared memory; of 32768 points both lie in device memory, where the
+// second-level cache has them. Samples come straight from device memory; what is needed next is asked into that cache a
+// step ahead.
 #pragma once
-
-#include <type_traits>
 
 #include "cuda/kernels/staged.cuh"
 #include "cuda/kernels/stored_outer.cuh"
 #include "cuda/tile/inner.cuh"
 
 namespace ffc::cuda {
-
-template <int VALUE>
-using Integer = std::integral_constant<int, VALUE>;
 
 template <int ROW, bool PAIRS, class Type, class Access>
 struct SerialBackward {
@@ -29,14 +26,17 @@ struct SerialBackward {
   static constexpr int kRows = Row::kRows, R = At::R;
   static constexpr int kThreads = At::kThreads, kBlocks = 1;
 
-  using Stored = StoredOuter<Outer, false>;
+  static constexpr bool kKept = 2 * At::kColumnsPerWarp * R <= 16;  // X in registers, the sums in shared memory
+  static constexpr int kWaitingBytes = kKept ? 0 : 4 * At::M;       // of a block in device memory
+  using Stored = StoredOuter<Outer, !kKept>;
   static constexpr int kTableBytes = InnerTables::kTableBytes + Outer::kTableBytes + Stored::kBytes;
-  static constexpr int kSumsBytes = 8 * At::M;
+  static constexpr int kSumsBytes = kKept ? 8 * At::M : 0;
   static constexpr int kScaleBytes = (Row::kScaleBytes + 15) / 16 * 16;
   static constexpr int kSharedBytes = kTableBytes + 2 * At::kPlane + kSumsBytes + kScaleBytes;
   static_assert(kSharedBytes <= 227 * 1024, "a block's shared memory");
   static constexpr float kSpectrumGain = static_cast<float>(spectrum_gain(kSizes[ROW]));
   static constexpr int kPairs = At::kColumnsPerWarp;  // of columns, a warp's
+  static constexpr int kHeldPairs = kKept ? kPairs : 1;
 };
 
 template <int ROW, bool PAIRS, class Type, class Access>
@@ -54,7 +54,8 @@ __global__ void __launch_bounds__(SerialBackward<ROW, PAIRS, Type, Access>::kThr
   // A new step: addresses are computed anew, which costs less than the registers to keep them.
   auto step = [&] { thread = fresh(thread) & (At::kThreads - 1), warp = thread >> 5, lane = thread & 31; };
   unsigned char* exchange = shared + Kernel::kTableBytes;
-  float4* sums = reinterpret_cast<float4*>(exchange + 2 * At::kPlane);
+  float4* const own_sums = reinterpret_cast<float4*>(exchange + 2 * At::kPlane);
+  uint4* const waiting = p.waiting + static_cast<long long>(blockIdx.x) * (At::M / 4);  // X, as spectra are stored
   Scale* scales = reinterpret_cast<Scale*>(exchange + 2 * At::kPlane + Kernel::kSumsBytes);
   const Row rows{exchange, scales, p.work.batch, p.length};
   const bool pregated = p.pregate.data != nullptr, postgated = p.postgate.data != nullptr;
@@ -84,11 +85,11 @@ __global__ void __launch_bounds__(SerialBackward<ROW, PAIRS, Type, Access>::kThr
   };
   // The outer transform of rows u gate: a barrier before it, one within, and one after. Rows that stay out of `mask`,
   // and in pairs those that are not finite, travel as zeros.
-  auto outer_forward_of = [&](auto batch, const RowsView& u, const RowsView& gate, bool gated, int b, int h, int mask,
+  auto outer_forward_of = [&](const RowsView& u, const RowsView& gate, bool gated, int b, int h, int mask,
                               RowScales<kRows>& scale) {
     sync();  // the exchange is free
     step();
-    rows.template prepare<0, decltype(batch)::value>(u, gate, gated, nullptr, b, h, thread);
+    rows.template prepare<0>(u, gate, gated, nullptr, b, h, thread);
     sync();
     step();
     bool raw;
@@ -105,6 +106,7 @@ __global__ void __launch_bounds__(SerialBackward<ROW, PAIRS, Type, Access>::kThr
       }
       if (cleared) sync();
     }
+    if constexpr (!Kernel::kKept) stored.get_forward(outer, lane);
     rows.template outer<false>(outer, inner.dft8, scale, raw, warp, lane, exchange);
     sync();
     step();
@@ -126,22 +128,37 @@ __global__ void __launch_bounds__(SerialBackward<ROW, PAIRS, Type, Access>::kThr
     const int h = static_cast<int>(item / p.work.splits), split = static_cast<int>(item % p.work.splits);
     const u32* spectrum = p.spectrum + static_cast<long long>(h) * At::M;
     const ChannelScale channel(p.factors, p.skip, h, Kernel::kSpectrumGain);
+    float4* const item_sums = p.sums + (static_cast<long long>(split) * p.work.channels + h) * (At::M / 2);
+    float4* const sums = Kernel::kKept ? own_sums : item_sums;
+    if (want_sums)
 #pragma unroll
-    for (int i = 0; i < 2 * kPairs * R; ++i) sums[tile_of(0, 0, i)] = make_float4(0, 0, 0, 0);
+      for (int i = 0; i < 2 * kPairs * R; ++i) sums[tile_of(0, 0, i)] = make_float4(0, 0, 0, 0);
 
     for (int b = split * kRows; b < p.work.batch; b += p.work.splits * kRows) {
       // The sums of a pair have one scale, so its rows go together only if theirs agree.
       for (int mask = 3;;) {
         RowScales<kRows> of_x, of_g;
-        outer_forward_of(Integer<1>(), p.u, p.pregate, pregated, b, h, mask, of_x);
+        outer_forward_of(p.u, p.pregate, pregated, b, h, mask, of_x);
         prefetch(p.dy, b, h), prefetch(p.postgate, b, h);
-        Tile x[kPairs][2][R];
+        Tile x[Kernel::kHeldPairs][2][R];
+        auto tiles_of = [&](int i) -> Tile(&)[2][R] { return x[Kernel::kKept ? i : 0]; };
+        auto place_of = [&](int i, int k3) { return ((warp * kPairs + i) * R + k3) * 32 + lane; };
 #pragma unroll
         for (int i = 0; i < kPairs; ++i) {
-          load_columns<At>(exchange, warp * kPairs + i, lane, x[i]);
-          inner.forward(x[i]);
+          Tile(&X)[2][R] = tiles_of(i);
+          load_columns<At>(exchange, warp * kPairs + i, lane, X);
+          inner.forward(X);
+          if constexpr (!Kernel::kKept)
+#pragma unroll
+            for (int k3 = 0; k3 < R; ++k3)
+              waiting[place_of(i, k3)] = make_uint4(X[0][k3].re, X[0][k3].im, X[1][k3].re, X[1][k3].im);
         }
-        outer_forward_of(Integer<1>(), p.dy, p.postgate, postgated, b, h, mask, of_g);
+        // H of two columns and k3.
+        auto spectral = [&](int i, int k3, Tile(&H)[2][1]) {
+          split_columns(reinterpret_cast<const uint4*>(spectrum)[place_of(i, k3)], H[0][0], H[1][0]);
+          channel.apply(H);
+        };
+        outer_forward_of(p.dy, p.postgate, postgated, b, h, mask, of_g);
         if (PAIRS && mask == 3 && of_x.exponent[0] + of_g.exponent[0] != of_x.exponent[1] + of_g.exponent[1]) {
           mask = 1;
           continue;
@@ -159,21 +176,22 @@ __global__ void __launch_bounds__(SerialBackward<ROW, PAIRS, Type, Access>::kThr
           inner.forward(g);
 #pragma unroll
           for (int k3 = 0; k3 < R; ++k3) {
-            Tile H[2][1];
-            split_columns(reinterpret_cast<const uint4*>(spectrum)[((warp * kPairs + i) * R + k3) * 32 + lane], H[0][0],
-                          H[1][0]);
-            channel.apply(H);
+            Tile H[2][1], X[2];
+            spectral(i, k3, H);
+            if constexpr (Kernel::kKept)
+              X[0] = x[i][0][k3], X[1] = x[i][1][k3];
+            else
+              split_columns(waiting[place_of(i, k3)], X[0], X[1]);
 #pragma unroll
             for (int e = 0; e < 2; ++e) {
-              const Phases spectral = {H[e][0].re, H[e][0].im};
               if (want_sums) {
                 float4& place = sums[tile_of(i, e, k3)];
                 float4 sum = place;
-                accumulate(sum, g[e][k3], x[i][e][k3], product);
+                accumulate(sum, g[e][k3], X[e], product);
                 place = sum;
               }
-              x[i][e][k3] = times(x[i][e][k3], spectral);
-              g[e][k3] = times_conjugate(g[e][k3], spectral);
+              if constexpr (Kernel::kKept) x[i][e][k3] = times(X[e], {H[e][0].re, H[e][0].im});
+              g[e][k3] = times_conjugate(g[e][k3], {H[e][0].re, H[e][0].im});
             }
           }
           if (want_dx) {
@@ -233,8 +251,18 @@ __global__ void __launch_bounds__(SerialBackward<ROW, PAIRS, Type, Access>::kThr
           if (!want_dx) sync();
 #pragma unroll
           for (int i = 0; i < kPairs; ++i) {
-            inner.inverse(x[i]);
-            store_columns<At>(exchange, warp * kPairs + i, lane, x[i]);
+            Tile(&X)[2][R] = tiles_of(i);
+            if constexpr (!Kernel::kKept)
+#pragma unroll
+              for (int k3 = 0; k3 < R; ++k3) {
+                Tile H[2][1];
+                spectral(i, k3, H);
+                split_columns(waiting[place_of(i, k3)], X[0][k3], X[1][k3]);
+#pragma unroll
+                for (int e = 0; e < 2; ++e) X[e][k3] = times(X[e][k3], {H[e][0].re, H[e][0].im});
+              }
+            inner.inverse(X);
+            store_columns<At>(exchange, warp * kPairs + i, lane, X);
           }
           outer_inverse_of_all();
           write(of_x, p.dpostgate, p.dy, {}, {});
@@ -243,10 +271,9 @@ __global__ void __launch_bounds__(SerialBackward<ROW, PAIRS, Type, Access>::kThr
         mask = 2;
       }
     }
-    if (!want_sums) continue;
-    float4* to = p.sums + (static_cast<long long>(split) * p.work.channels + h) * (At::M / 2);
+    if (Kernel::kKept && want_sums)
 #pragma unroll
-    for (int i = 0; i < 2 * kPairs * R; ++i) to[tile_of(0, 0, i)] = sums[tile_of(0, 0, i)];
+      for (int i = 0; i < 2 * kPairs * R; ++i) item_sums[tile_of(0, 0, i)] = sums[tile_of(0, 0, i)];
   }
 }
 

@@ -36,46 +36,37 @@ struct Samples {
   }
 
   /// Halves and scales of x = u gate (`gated`) or u of rows b, b + 1. STAGED: samples, or samples and gates, have been
-  /// fetched; the rest is read from device memory, BATCH groups at a time, for its latency.
-  template <int STAGED, int BATCH = 1>
+  /// fetched; the rest is read from device memory.
+  template <int STAGED>
   __device__ __forceinline__ void prepare(const RowsView& u, const RowsView& gate, bool gated,
                                           const unsigned char* staged_gate, int b, int h, int thread) const {
-    constexpr int kEach = At::kChunksPerThread / kTogether;
-    static_assert(kEach % BATCH == 0, "batches are whole");
-    auto chunk = [&](int group, int j) { return (group * kTogether + j) * At::kThreads + thread; };
-    auto read = [&](const RowsView& rows, bool is_staged, const unsigned char* staged, int r, int group,
-                    u32(&words)[4 * kTogether]) {
-#pragma unroll
-      for (int j = 0; j < kTogether; ++j) {
-        const int s = chunk(group, j);
-        const uint4 v = is_staged       ? *reinterpret_cast<const uint4*>(staged + r * At::kPlane + At::sample(s))
-                        : b + r < batch ? Access::load(Access::row(rows, b + r, h) + 8 * thread, 8 * (s - thread),
-                                                       length - 8 * thread)
-                                        : make_uint4(0, 0, 0, 0);
-        words[4 * j] = v.x, words[4 * j + 1] = v.y, words[4 * j + 2] = v.z, words[4 * j + 3] = v.w;
-      }
-    };
 #pragma unroll
     for (int r = 0; r < kRows; ++r)
 #pragma unroll
-      for (int first = 0; first < kEach; first += BATCH) {
-        u32 x[BATCH][4 * kTogether], factors[BATCH][4 * kTogether];
+      for (int group = 0; group < At::kChunksPerThread / kTogether; ++group) {
+        u32 x[4 * kTogether], factors[4 * kTogether];
+        auto read = [&](const RowsView& rows, bool is_staged, const unsigned char* staged, u32(&words)[4 * kTogether]) {
 #pragma unroll
-        for (int i = 0; i < BATCH; ++i) {
-          read(u, STAGED >= 1, place, r, first + i, x[i]);
-          if (gated) read(gate, STAGED == 2, staged_gate, r, first + i, factors[i]);
-        }
+          for (int j = 0; j < kTogether; ++j) {
+            const int s = (group * kTogether + j) * At::kThreads + thread;
+            const uint4 chunk = is_staged ? *reinterpret_cast<const uint4*>(staged + r * At::kPlane + At::sample(s))
+                                : b + r < batch
+                                    ? Access::load(Access::row(rows, b + r, h) + 8 * thread,
+                                                   8 * At::kThreads * (group * kTogether + j), length - 8 * thread)
+                                    : make_uint4(0, 0, 0, 0);
+            words[4 * j] = chunk.x, words[4 * j + 1] = chunk.y, words[4 * j + 2] = chunk.z, words[4 * j + 3] = chunk.w;
+          }
+        };
+        read(u, STAGED >= 1, place, x);
+        if (gated) read(gate, STAGED == 2, staged_gate, factors);
+        const Scale scale = to_halves<Type, PAIRS>(x, factors, gated);
+        if (gated || !Type::kIsHalf || STAGED == 0 || (PAIRS && scale.magnitude >= kInfinity))
 #pragma unroll
-        for (int i = 0; i < BATCH; ++i) {
-          const int group = first + i;
-          const Scale scale = to_halves<Type, PAIRS>(x[i], factors[i], gated);
-          if (gated || !Type::kIsHalf || STAGED == 0 || (PAIRS && scale.magnitude >= kInfinity))
-#pragma unroll
-            for (int j = 0; j < kTogether; ++j)
-              *reinterpret_cast<uint4*>(place + r * At::kPlane + At::sample(chunk(group, j))) =
-                  make_uint4(x[i][4 * j], x[i][4 * j + 1], x[i][4 * j + 2], x[i][4 * j + 3]);
-          if ((thread & 31) == 0) scales[r * kGroups + group * At::W + thread / 32] = scale;
-        }
+          for (int j = 0; j < kTogether; ++j)
+            *reinterpret_cast<uint4*>(place + r * At::kPlane +
+                                      At::sample((group * kTogether + j) * At::kThreads + thread)) =
+                make_uint4(x[4 * j], x[4 * j + 1], x[4 * j + 2], x[4 * j + 3]);
+        if ((thread & 31) == 0) scales[r * kGroups + group * At::W + thread / 32] = scale;
       }
   }
 
