@@ -33,11 +33,45 @@ __device__ __forceinline__ void add_block(float (&sums)[COUNT], float* scratch, 
   }
 }
 
+/// The chunk of dx that a window of g gives.
+template <class R, int TAPS>
+__device__ __forceinline__ typename R::Chunk input_gradient(const float (&w)[TAPS][1],
+                                                            const float (&window)[R::kWindow]) {
+  float sum[R::W];
+#pragma unroll
+  for (int o = 0; o < R::W; ++o) {
+    sum[o] = 0;
+#pragma unroll
+    for (int j = 0; j < TAPS; ++j) sum[o] += w[j][0] * window[o + TAPS - 1 - j];
+  }
+  typename R::Chunk result;
+  result.narrow(sum);
+  return result;
+}
+/// Adds what a chunk of x, at `samples`, and the window of g give to the sums of the taps and of the bias.
+template <class R, int VALUES>
+__device__ __forceinline__ void add_products(float (&sums)[VALUES], const float* samples,
+                                             const float (&window)[R::kWindow]) {
+  constexpr int kTaps = VALUES - 1;
+#pragma unroll
+  for (int o = 0; o < R::W; ++o) {
+#pragma unroll
+    for (int j = 0; j < kTaps; ++j) sums[j] += samples[o] * window[o + kTaps - 1 - j];
+    sums[kTaps] += window[o + R::kReach];  // the chunk's own g
+  }
+}
+/// Outside y there is no g, whatever x is: whether element m of the window around a chunk lies in y.
+template <class R>
+__device__ __forceinline__ bool in_output(int chunk, int m, int y_chunks) {
+  const int at = chunk + (R::kFirst + m) / R::W - R::kBefore;
+  return static_cast<unsigned>(at) < static_cast<unsigned>(y_chunks);
+}
+
 template <class Type, int TAPS, int LEFT, bool ACTIVE, int UNROLL, int THREADS, int BLOCKS>
 __global__ void __launch_bounds__(THREADS, BLOCKS) channels_first_backward(const ChannelsFirstBackward p) {
   using R = Reach<Type, TAPS, TAPS - 1 - LEFT>;
   using Inputs = std::conditional_t<ACTIVE, Reach<Type, 2 * TAPS - 1, TAPS - 1>, Reach<Type, 1, 0>>;
-  constexpr int W = R::W, kOwn = TAPS - 1 - LEFT;  // where the window has the chunk's own g
+  constexpr int W = R::W;
   extern __shared__ __align__(16) unsigned char shared[];
   const int d = p.splits(blockIdx.x), split = blockIdx.x - d * p.split_count;
   const int lanes = 1 << p.lane_bits, lane = threadIdx.x & (lanes - 1), group = threadIdx.x >> p.lane_bits;
@@ -48,20 +82,23 @@ __global__ void __launch_bounds__(THREADS, BLOCKS) channels_first_backward(const
   const bool want_sums = p.sums != nullptr;
   const int x_chunks = ACTIVE || want_sums ? p.x_chunks : 0, dx_chunks = p.dx.data ? p.x_chunks : 0;
 
-  float w[TAPS], sums[TAPS + 1];
-  p.weights.load<Type>(d, w);
-  const float bias = ACTIVE ? p.weights.bias_of<Type>(d) : 0;
+  float w[TAPS][1], bias[1], sums[TAPS + 1];
+  p.weights.load<Type>(d, w, bias);
 #pragma unroll
   for (int j = 0; j <= TAPS; ++j) sums[j] = 0;
 
   for (int item = begin + group; item < end; item += THREADS >> p.lane_bits) {
     const int b = p.segments(item);
     const int first = (item - b * p.segment_count) * UNROLL * lanes + lane;
+    const long long at_first = static_cast<long long>(first) * W;
+    const Stored<Type>* dy_here = dy + (b * p.dy.batch_stride + at_first);
+    const Stored<Type>* x_here = x + (b * p.x.batch_stride + at_first);
+    Stored<Type>* dx_here = dx + (b * p.dx.batch_stride + at_first);
     typename R::Chunk g[UNROLL][R::kChunks], inputs[UNROLL][Inputs::kChunks];
 #pragma unroll
     for (int i = 0; i < UNROLL; ++i) {
-      R::load(g[i], dy + b * p.dy.batch_stride, first + i * lanes, p.y_chunks);
-      Inputs::load(inputs[i], x + b * p.x.batch_stride, first + i * lanes, x_chunks);
+      R::load(g[i], dy_here + i * lanes * W, first + i * lanes, p.y_chunks);
+      Inputs::load(inputs[i], x_here + i * lanes * W, first + i * lanes, x_chunks);
     }
 #pragma unroll
     for (int i = 0; i < UNROLL; ++i) {
@@ -71,40 +108,13 @@ __global__ void __launch_bounds__(THREADS, BLOCKS) channels_first_backward(const
       Inputs::widen(inputs[i], samples);
       if constexpr (ACTIVE) {
         float slopes[R::kWindow];
-#pragma unroll
-        for (int m = 0; m < R::kWindow; ++m) {
-          slopes[m] = bias;
-#pragma unroll
-          for (int j = 0; j < TAPS; ++j) slopes[m] += w[j] * samples[m + j];
-        }
+        correlate_window(slopes, w, bias[0], samples);
         to_slopes(slopes, p.activation);
 #pragma unroll
-        for (int m = 0; m < R::kWindow; ++m) {
-          // Outside y there is no g, whatever x is.
-          const int at = chunk + (R::kFirst + m) / W - R::kBefore;
-          window[m] = static_cast<unsigned>(at) < static_cast<unsigned>(p.y_chunks) ? window[m] * slopes[m] : 0;
-        }
+        for (int m = 0; m < R::kWindow; ++m) window[m] = in_output<R>(chunk, m, p.y_chunks) ? window[m] * slopes[m] : 0;
       }
-      if (chunk < dx_chunks) {
-        float sum[W];
-#pragma unroll
-        for (int o = 0; o < W; ++o) {
-          sum[o] = 0;
-#pragma unroll
-          for (int j = 0; j < TAPS; ++j) sum[o] += w[j] * window[o + TAPS - 1 - j];
-        }
-        typename R::Chunk result;
-        result.narrow(sum);
-        result.store(dx + (b * p.dx.batch_stride + static_cast<long long>(chunk) * W));
-      }
-      if (want_sums) {
-#pragma unroll
-        for (int o = 0; o < W; ++o) {
-#pragma unroll
-          for (int j = 0; j < TAPS; ++j) sums[j] += samples[Inputs::kReach + o] * window[o + TAPS - 1 - j];
-          sums[TAPS] += window[o + kOwn];
-        }
-      }
+      if (chunk < dx_chunks) input_gradient<R>(w, window).store(dx_here + i * lanes * W);
+      if (want_sums) add_products<R>(sums, samples + Inputs::kReach, window);
     }
   }
   if (want_sums)

@@ -72,9 +72,7 @@ __global__ void __launch_bounds__(THREADS, BLOCKS) channels_last_backward(const 
     g_stream.begin(first + p.left, p.dy.row_stride);
     x_stream.begin(first + kLead, p.x.row_stride);
     float w[TAPS][COUNT], bias[COUNT], g[TAPS][COUNT], samples[kHeld][COUNT];
-    load_weights<Type>(p.weights, at.d, w);
-#pragma unroll
-    for (int c = 0; c < COUNT; ++c) bias[c] = ACTIVE ? p.weights.bias_of<Type>(at.d + c) : 0;
+    p.weights.load<Type>(at.d, w, bias);
 #pragma unroll
     for (int j = 0; j < TAPS - 1; ++j) {
       if constexpr (ACTIVE) {

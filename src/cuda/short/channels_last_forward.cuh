@@ -48,17 +48,6 @@ struct Stream {
   }
 };
 
-template <class Type, int TAPS, int COUNT>
-__device__ __forceinline__ void load_weights(const WeightsView& weights, int d, float (&w)[TAPS][COUNT]) {
-#pragma unroll
-  for (int c = 0; c < COUNT; ++c) {
-    float of_channel[TAPS];
-    weights.load<Type>(d + c, of_channel);
-#pragma unroll
-    for (int j = 0; j < TAPS; ++j) w[j][c] = of_channel[j];
-  }
-}
-
 template <class Type, int TAPS, bool ACTIVE, int COUNT, int STEP, int THREADS, int BLOCKS>
 __global__ void __launch_bounds__(THREADS, BLOCKS) channels_last_forward(const ChannelsLastForward p) {
   static_assert(STEP % TAPS == 0);
@@ -75,9 +64,7 @@ __global__ void __launch_bounds__(THREADS, BLOCKS) channels_last_forward(const C
   for (int j = 0; j < TAPS - 1; ++j) stream.fetch(early[j], first + j, p.x.row_stride);
   stream.begin(first + TAPS - 1, p.x.row_stride);
   float w[TAPS][COUNT], bias[COUNT], window[TAPS][COUNT];
-  load_weights<Type>(p.weights, at.d, w);
-#pragma unroll
-  for (int c = 0; c < COUNT; ++c) bias[c] = p.weights.bias_of<Type>(at.d + c);
+  p.weights.load<Type>(at.d, w, bias);
 #pragma unroll
   for (int j = 0; j < TAPS - 1; ++j) early[j].widen(window[j]);
 

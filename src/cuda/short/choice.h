@@ -27,7 +27,9 @@ constexpr int bits_for(std::int64_t n, int most) {
 }
 
 inline WeightsView weights_of(const ShortShape& shape, const ConstShortTaps& weight, const void* bias) {
-  return {weight, bias, shape.weight_dtype == DType::f32};
+  auto aligned = [](const void* p) { return reinterpret_cast<std::uintptr_t>(p) % 16 == 0; };
+  return {weight, bias, shape.weight_dtype == DType::f32,
+          weight.channel_stride == shape.taps && weight.tap_stride == 1 && aligned(weight.data) && aligned(bias)};
 }
 
 /// Whether samples lie in aligned chunks of `count`: rows of bhl, channels of blh.
@@ -47,6 +49,11 @@ inline int padding_index(const ShortShape& s) {
   for (int i = 0; i < kPaddings; ++i)
     if (s.left == padding_of(static_cast<int>(s.taps), i)) return i;
   return -1;
+}
+
+template <class BackwardJob>
+bool wants_sums(const BackwardJob& job) {
+  return job.dweight.data || job.dbias;
 }
 
 inline ChannelsFirstForward fill(const ShortForwardJob& job, const ShortKernel& kernel, std::int64_t& blocks) {
@@ -70,7 +77,7 @@ inline ChannelsFirstBackward fill_first(const ShortBackwardJob& job, const Short
   ChannelsFirstBackward p{};
   p.x = job.x, p.dy = job.dy, p.dx = job.dx, p.weights = weights_of(s, job.weight, job.bias);
   p.activation = s.activation;
-  p.sums = job.dweight.data || job.dbias ? static_cast<float*>(job.workspace) : nullptr;
+  p.sums = wants_sums(job) ? static_cast<float*>(job.workspace) : nullptr;
   p.x_chunks = static_cast<int>(s.length / kernel.count);
   p.y_chunks = static_cast<int>(s.output_length() / kernel.count);
   const int chunks = std::max(p.x_chunks, p.y_chunks);
@@ -83,7 +90,7 @@ inline ChannelsFirstBackward fill_first(const ShortBackwardJob& job, const Short
   std::int64_t per_split = kernel.threads >> p.lane_bits;
   while (per_split < p.items && s.channels * ceil_divide(p.items, 2 * per_split) >= kManyBlocks) per_split *= 2;
   p.items_per_split = static_cast<int>(per_split);
-  p.split_count = static_cast<int>(ceil_divide(p.items, per_split)), p.splits = Divisor(p.split_count);
+  p.split_count = std::max(1, static_cast<int>(ceil_divide(p.items, per_split))), p.splits = Divisor(p.split_count);
   blocks = s.channels * p.split_count;
   return p;
 }
@@ -124,7 +131,7 @@ inline ChannelsLastBackward fill_last(const ShortBackwardJob& job, const ShortKe
   ChannelsLastBackward p{};
   p.x = job.x, p.dy = job.dy, p.dx = job.dx, p.weights = weights_of(s, job.weight, job.bias);
   p.activation = s.activation;
-  p.sums = job.dweight.data || job.dbias ? static_cast<float*>(job.workspace) : nullptr;
+  p.sums = wants_sums(job) ? static_cast<float*>(job.workspace) : nullptr;
   p.channel_count = static_cast<int>(s.channels);
   fill_runs(p, s, kernel, std::max(s.length, s.output_length() - s.left), 256, blocks);
   return p;

@@ -27,22 +27,20 @@ __global__ void __launch_bounds__(THREADS, BLOCKS) gate_forward(const GateParame
   const unsigned row = p.segments(unit), b = p.channels(row);
   const int d = row - b * p.channel_count;
   const int first = (unit - row * p.segment_count) * UNROLL * lanes + lane;
-  const Stored<Type>* z = static_cast<const Stored<Type>*>(p.x.data) + (b * p.x.batch_stride + d * p.x.row_stride);
-  Stored<Type>* x0 = static_cast<Stored<Type>*>(g.x0.data) + (b * g.x0.batch_stride + d * g.x0.row_stride);
-  Stored<Type>* v = static_cast<Stored<Type>*>(p.y.data) + (b * p.y.batch_stride + d * p.y.row_stride);
+  const long long begin = static_cast<long long>(first) * W, part = p.channel_count * p.x.row_stride;
+  const Stored<Type>* z =
+      static_cast<const Stored<Type>*>(p.x.data) + (b * p.x.batch_stride + d * p.x.row_stride + begin);
+  Stored<Type>* x0 = static_cast<Stored<Type>*>(g.x0.data) + (b * g.x0.batch_stride + d * g.x0.row_stride + begin);
+  Stored<Type>* v = static_cast<Stored<Type>*>(p.y.data) + (b * p.y.batch_stride + d * p.y.row_stride + begin);
 
   typename R::Chunk chunks[3][UNROLL][R::kChunks];
-  float w[3][TAPS], bias[3];
+  float w[3][TAPS][1], bias[3][1];
 #pragma unroll
   for (int k = 0; k < 3; ++k)
 #pragma unroll
-    for (int i = 0; i < UNROLL; ++i)
-      R::load(chunks[k][i], z + k * p.channel_count * p.x.row_stride, first + i * lanes, p.x_chunks);
+    for (int i = 0; i < UNROLL; ++i) R::load(chunks[k][i], z + k * part + i * lanes * W, first + i * lanes, p.x_chunks);
 #pragma unroll
-  for (int k = 0; k < 3; ++k) {
-    p.weights.load<Type>(k * p.channel_count + d, w[k]);
-    bias[k] = p.weights.bias_of<Type>(k * p.channel_count + d);
-  }
+  for (int k = 0; k < 3; ++k) p.weights.load<Type>(k * p.channel_count + d, w[k], bias[k]);
 #pragma unroll
   for (int i = 0; i < UNROLL; ++i) {
     float sum[3][W];
@@ -50,22 +48,16 @@ __global__ void __launch_bounds__(THREADS, BLOCKS) gate_forward(const GateParame
     for (int k = 0; k < 3; ++k) {
       float window[R::kWindow];
       R::widen(chunks[k][i], window);
-#pragma unroll
-      for (int o = 0; o < W; ++o) {
-        sum[k][o] = bias[k];
-#pragma unroll
-        for (int j = 0; j < TAPS; ++j) sum[k][o] += w[k][j] * window[o + j];
-      }
+      correlate_window(sum[k], w[k], bias[k][0], window);
     }
 #pragma unroll
     for (int o = 0; o < W; ++o) sum[1][o] *= sum[2][o];
-    const int chunk = first + i * lanes;
-    if (chunk >= p.y_chunks) continue;
+    if (first + i * lanes >= p.y_chunks) continue;
     typename R::Chunk result;
     result.narrow(sum[0]);
-    result.store(x0 + static_cast<long long>(chunk) * W);
+    result.store(x0 + i * lanes * W);
     result.narrow(sum[1]);
-    result.store(v + static_cast<long long>(chunk) * W);
+    result.store(v + i * lanes * W);
   }
 }
 

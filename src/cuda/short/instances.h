@@ -29,10 +29,10 @@ struct ShortKernels {
   ShortKernel first_backward[kTunedTaps][kPaddings][2];
   ShortKernel last_forward[kTunedTaps][2];
   ShortKernel last_backward[kTunedTaps][2];
-  ShortKernel any_output, any_gradient, any_dx[2], any_taps[2], any_final_state,
-      any_initial_gradient[2];  // [g of the
-                                // samples' type, floats]
+  ShortKernel any_output, any_gradient, any_final_state;
+  ShortKernel any_dx[2], any_taps[2], any_initial_gradient[2];  // [g of the samples' type, floats]
   ShortKernel gate[kTunedTaps][kPaddings], any_gate;
+  ShortKernel gate_backward[kTunedTaps][kPaddings], any_gate_gradient;
   ShortKernel add_splits;
 };
 

@@ -4,6 +4,7 @@
 #include "cuda/short/any.cuh"
 #include "cuda/short/choice.h"
 #include "cuda/short/gate.cuh"
+#include "cuda/short/gate_backward.cuh"
 #include "cuda/short/short_launch.h"
 
 namespace ffc::cuda {
@@ -52,7 +53,7 @@ const ShortKernel* tuned(const ShortForwardJob& job) {
 // Likewise a backward pass.
 const ShortKernel* tuned(const ShortBackwardJob& job) {
   const ShortShape& s = job.shape;
-  const bool sums = job.dweight.data || job.dbias, active = s.activation != ShortActivation::none;
+  const bool sums = wants_sums(job), active = s.activation != ShortActivation::none;
   if (!is_plain(s) || job.initial_state || job.dfinal_state || job.dinitial_state) return nullptr;
   auto reachable = [&](int count) {
     return in_chunks(s, job.dy, count) && (!(sums || active) || in_chunks(s, job.x, count)) &&
@@ -68,6 +69,24 @@ const ShortKernel* tuned(const ShortBackwardJob& job) {
   const ShortKernel& kernel = kernels.first_backward[s.taps - 1][padding][active];
   return s.length % kernel.count == 0 && s.output_length() % kernel.count == 0 && reachable(kernel.count) ? &kernel
                                                                                                           : nullptr;
+}
+
+// Likewise the front end of Hyena, whose tensors these are.
+template <class... Tensors>
+const ShortKernel* tuned_gate(const ShortShape& s, const ShortKernel (&kernels)[kTunedTaps][kPaddings],
+                              const Tensors&... tensors) {
+  const int padding = padding_index(s);
+  if (!is_plain(s) || padding < 0) return nullptr;
+  const ShortKernel& kernel = kernels[s.taps - 1][padding];
+  const int count = kernel.count;
+  const bool chunks = s.length % count == 0 && s.output_length() % count == 0;
+  return chunks && (in_chunks(s, tensors, count) && ...) ? &kernel : nullptr;
+}
+const ShortKernel* tuned(const ShortGateJob& job) {
+  return tuned_gate(job.shape, kernels_of(job.shape.dtype).gate, job.z, job.x0, job.v);
+}
+const ShortKernel* tuned(const ShortGateBackwardJob& job) {
+  return tuned_gate(job.shape, kernels_of(job.shape.dtype).gate_backward, job.z, job.dx0, job.dv, job.dz);
 }
 
 template <class Pointer, class Tensor>
@@ -121,6 +140,10 @@ struct TapsShares {
   }
 };
 
+std::size_t sums_size(std::int64_t splits, std::int64_t taps, std::int64_t channels) {
+  return (static_cast<std::size_t>(splits) * (taps + 1) * channels * sizeof(float) + 15) / 16 * 16;
+}
+
 // The workspace: sums of splits, then, under an activation, g as floats, contiguous in the shape's layout.
 struct BackwardWork {
   const ShortKernel* kernel;
@@ -129,35 +152,22 @@ struct BackwardWork {
 
   explicit BackwardWork(const ShortBackwardJob& job) : kernel(tuned(job)) {
     const ShortShape& s = job.shape;
-    const bool sums = job.dweight.data || job.dbias;
     if (kernel == nullptr)
       splits = TapsShares(s).splits;
     else if (s.layout == ShortLayout::bhl)
       splits = fill_first(job, *kernel, blocks).split_count;
     else
       splits = s.batch * fill_last(job, *kernel, blocks).run_block_count;
-    if (sums)
-      sums_bytes = (static_cast<std::size_t>(splits) * (s.taps + 1) * s.channels * sizeof(float) + 15) / 16 * 16;
+    if (wants_sums(job)) sums_bytes = sums_size(splits, s.taps, s.channels);
     if (s.activation != ShortActivation::none && kernel == nullptr)
       gradient_bytes = static_cast<std::size_t>(s.batch) * s.channels * s.output_length() * sizeof(float);
   }
 };
 
-int launch_any_backward(const ShortBackwardJob& job, const BackwardWork& work, void* stream) {
+// dx, dinitial_state and the sums of the taps from g: of the samples' type, or `floats`.
+int launch_any_gradients(const ShortBackwardJob& job, const AnyTensor<const void*>& g, bool floats, void* stream) {
   const ShortShape& s = job.shape;
   const ShortKernels& kernels = kernels_of(s.dtype);
-  const bool active = s.activation != ShortActivation::none;
-  AnyTensor<const void*> g = any<const void*>(s, job.dy);
-  if (active) {
-    ShortForwardJob forward{.shape = s, .x = job.x, .weight = job.weight, .bias = job.bias};
-    forward.initial_state = job.initial_state;
-    forward.y = {static_cast<char*>(job.workspace) + work.sums_bytes, s.channels * s.output_length(),
-                 s.layout == ShortLayout::bhl ? s.output_length() : s.channels};
-    CorrelateParameters p = correlate(forward, false);
-    p.dy = g;
-    if (int e = launch_threads(kernels.any_gradient, p.outputs, &p, stream)) return e;
-    g = any<const void*>(s, forward.y);
-  }
   if (job.dx.data) {
     CorrelateParameters p{};
     p.x = g, p.y = any<void*>(s, job.dx), p.weights = reversed(s, job.weight);
@@ -167,7 +177,7 @@ int launch_any_backward(const ShortBackwardJob& job, const BackwardWork& work, v
     p.output_length = static_cast<int>(s.length);
     p.last = job.dfinal_state, p.channels_last = s.layout == ShortLayout::blh;
     p.outputs = s.batch * s.channels * s.length;
-    if (int e = launch_threads(kernels.any_dx[active], p.outputs, &p, stream)) return e;
+    if (int e = launch_threads(kernels.any_dx[floats], p.outputs, &p, stream)) return e;
   }
   if (job.dinitial_state && s.taps > 1) {
     StateParameters p{g,
@@ -180,9 +190,9 @@ int launch_any_backward(const ShortBackwardJob& job, const BackwardWork& work, v
                       job.dfinal_state,
                       job.dinitial_state,
                       s.states() * s.channels * (s.taps - 1)};
-    if (int e = launch_threads(kernels.any_initial_gradient[active], p.outputs, &p, stream)) return e;
+    if (int e = launch_threads(kernels.any_initial_gradient[floats], p.outputs, &p, stream)) return e;
   }
-  if (work.sums_bytes == 0) return cudaSuccess;
+  if (!wants_sums(job)) return cudaSuccess;
   const TapsShares shares(s);
   const TapsParameters p{any<const void*>(s, job.x),
                          g,
@@ -200,8 +210,78 @@ int launch_any_backward(const ShortBackwardJob& job, const BackwardWork& work, v
                          shares.splits,
                          shares.channel_blocks,
                          shares.tap_groups};
-  return launch(kernels.any_taps[active],
+  return launch(kernels.any_taps[floats],
                 static_cast<std::int64_t>(shares.channel_blocks) * shares.tap_groups * shares.splits, &p, stream);
+}
+
+int launch_any_backward(const ShortBackwardJob& job, const BackwardWork& work, void* stream) {
+  const ShortShape& s = job.shape;
+  const AnyTensor<const void*> dy = any<const void*>(s, job.dy);
+  if (s.activation == ShortActivation::none) return launch_any_gradients(job, dy, false, stream);
+  ShortForwardJob forward{.shape = s, .x = job.x, .weight = job.weight, .bias = job.bias};
+  forward.initial_state = job.initial_state;
+  forward.y = {static_cast<char*>(job.workspace) + work.sums_bytes, s.channels * s.output_length(),
+               s.layout == ShortLayout::bhl ? s.output_length() : s.channels};
+  CorrelateParameters p = correlate(forward, false);
+  p.dy = dy;
+  if (int e = launch_threads(kernels_of(s.dtype).any_gradient, p.outputs, &p, stream)) return e;
+  return launch_any_gradients(job, any<const void*>(s, forward.y), true, stream);
+}
+
+// The gradients of the front end as those of a convolution of 3 D channels, but for dy.
+ShortBackwardJob of_three_parts(const ShortGateBackwardJob& job) {
+  ShortBackwardJob all{.shape = job.shape, .x = job.z, .weight = job.weight, .bias = job.bias};
+  all.shape.channels *= 3;
+  all.dx = job.dz, all.dweight = job.dweight, all.dbias = job.dbias, all.workspace = job.workspace;
+  return all;
+}
+
+// The workspace: sums of splits, then, without a tuned kernel, g as floats.
+struct GateWork {
+  const ShortKernel* kernel;
+  std::int64_t splits = 0, blocks = 0;
+  std::size_t sums_bytes = 0, gradient_bytes = 0;
+  ChannelsFirstBackward rows{};
+
+  explicit GateWork(const ShortGateBackwardJob& job) : kernel(tuned(job)) {
+    const ShortShape& s = job.shape;
+    if (kernel) {
+      ShortBackwardJob part = of_three_parts(job);
+      part.shape.channels = s.channels, part.dy = job.dv;
+      rows = fill_first(part, *kernel, blocks);
+      splits = rows.split_count;
+    } else {
+      splits = TapsShares(of_three_parts(job).shape).splits;
+      gradient_bytes = static_cast<std::size_t>(s.batch) * 3 * s.channels * s.output_length() * sizeof(float);
+    }
+    if (wants_sums(job)) sums_bytes = sums_size(splits, s.taps, 3 * s.channels);
+  }
+};
+
+int launch_any_gate_backward(const ShortGateBackwardJob& job, const GateWork& work, void* stream) {
+  const ShortShape& s = job.shape;
+  const ShortForwardJob forward{.shape = s, .x = job.z, .weight = job.weight, .bias = job.bias};
+  float* g = reinterpret_cast<float*>(static_cast<char*>(job.workspace) + work.sums_bytes);
+  const AnyGateGradientParameters p{correlate(forward, false), any<const void*>(s, job.dx0),
+                                    any<const void*>(s, job.dv), g};
+  if (int e = launch_threads(kernels_of(s.dtype).any_gate_gradient, p.rows.outputs, &p, stream)) return e;
+  const std::int64_t length = s.output_length();
+  return launch_any_gradients(of_three_parts(job), {g, 3 * s.channels * length, length, 1}, true, stream);
+}
+
+// dweight and dbias from the sums.
+int launch_add_splits(const ShortBackwardJob& job, std::int64_t splits, void* stream) {
+  const ShortShape& s = job.shape;
+  const int channel_blocks = static_cast<int>(ceil_divide(s.channels, 32));
+  const SumsParameters p{static_cast<const float*>(job.workspace),
+                         static_cast<int>(splits),
+                         static_cast<int>(s.taps),
+                         static_cast<int>(s.channels),
+                         job.dweight,
+                         job.dbias,
+                         s.weight_dtype == DType::f32,
+                         channel_blocks};
+  return launch(kernels_of(s.dtype).add_splits, (s.taps + 1) * channel_blocks, &p, stream);
 }
 
 }  // namespace
@@ -240,7 +320,6 @@ int launch_short_forward(const ShortForwardJob& job, void* stream) {
 int launch_short_backward(const ShortBackwardJob& job, void* stream) {
   const ShortShape& s = job.shape;
   if (s.channels == 0) return cudaSuccess;
-  const ShortKernels& kernels = kernels_of(s.dtype);
   const BackwardWork work(job);
   std::int64_t blocks = 0;
   int error;
@@ -253,41 +332,39 @@ int launch_short_backward(const ShortBackwardJob& job, void* stream) {
   } else {
     error = launch_any_backward(job, work, stream);
   }
-  if (error || work.sums_bytes == 0) return error;
-  const int channel_blocks = static_cast<int>(ceil_divide(s.channels, 32));
-  const SumsParameters p{static_cast<const float*>(job.workspace),
-                         static_cast<int>(work.splits),
-                         static_cast<int>(s.taps),
-                         static_cast<int>(s.channels),
-                         job.dweight,
-                         job.dbias,
-                         s.weight_dtype == DType::f32,
-                         channel_blocks};
-  return launch(kernels.add_splits, (s.taps + 1) * channel_blocks, &p, stream);
+  if (error || !wants_sums(job)) return error;
+  return launch_add_splits(job, work.splits, stream);
 }
 
 int launch_short_gate(const ShortGateJob& job, void* stream) {
   const ShortShape& s = job.shape;
   if (s.batch == 0 || s.channels == 0 || s.output_length() == 0) return cudaSuccess;
-  const ShortKernels& kernels = kernels_of(s.dtype);
   const ShortForwardJob forward{.shape = s, .x = job.z, .weight = job.weight, .bias = job.bias, .y = job.v};
-  const int padding = padding_index(s);
-  if (is_plain(s) && padding >= 0) {
-    const ShortKernel& kernel = kernels.gate[s.taps - 1][padding];
-    const int count = kernel.count;
-    if (s.length % count == 0 && s.output_length() % count == 0 && in_chunks(s, job.z, count) &&
-        in_chunks(s, job.x0, count) && in_chunks(s, job.v, count)) {
-      std::int64_t blocks = 0;
-      const GateParameters p{fill(forward, kernel, blocks), job.x0};
-      return launch(kernel, blocks, &p, stream);
-    }
+  if (const ShortKernel* kernel = tuned(job)) {
+    std::int64_t blocks = 0;
+    const GateParameters p{fill(forward, *kernel, blocks), job.x0};
+    return launch(*kernel, blocks, &p, stream);
   }
   const AnyGateParameters p{correlate(forward, false), any<void*>(s, job.x0)};
-  return launch_threads(kernels.any_gate, p.rows.outputs, &p, stream);
+  return launch_threads(kernels_of(s.dtype).any_gate, p.rows.outputs, &p, stream);
+}
+
+int launch_short_gate_backward(const ShortGateBackwardJob& job, void* stream) {
+  if (job.shape.channels == 0) return cudaSuccess;
+  const GateWork work(job);
+  const GateBackwardParameters p{work.rows, job.dx0};
+  const int error =
+      work.kernel ? launch(*work.kernel, work.blocks, &p, stream) : launch_any_gate_backward(job, work, stream);
+  if (error || !wants_sums(job)) return error;
+  return launch_add_splits(of_three_parts(job), work.splits, stream);
 }
 
 std::size_t short_workspace_bytes(const ShortBackwardJob& job) {
   const BackwardWork work(job);
+  return work.sums_bytes + work.gradient_bytes;
+}
+std::size_t short_workspace_bytes(const ShortGateBackwardJob& job) {
+  const GateWork work(job);
   return work.sums_bytes + work.gradient_bytes;
 }
 
@@ -298,6 +375,14 @@ const char* short_kernel_name(const ShortForwardJob& job) {
 const char* short_kernel_name(const ShortBackwardJob& job) {
   const ShortKernel* kernel = tuned(job);
   return kernel ? kernel->name : kernels_of(job.shape.dtype).any_dx[0].name;
+}
+const char* short_kernel_name(const ShortGateJob& job) {
+  const ShortKernel* kernel = tuned(job);
+  return kernel ? kernel->name : kernels_of(job.shape.dtype).any_gate.name;
+}
+const char* short_kernel_name(const ShortGateBackwardJob& job) {
+  const ShortKernel* kernel = tuned(job);
+  return kernel ? kernel->name : kernels_of(job.shape.dtype).any_gate_gradient.name;
 }
 
 }  // namespace ffc::cuda

@@ -27,19 +27,54 @@ struct Divisor {
 struct WeightsView {
   ConstShortTaps weight;
   const void* bias;
-  bool single;  // fp32; else the samples' type
+  bool single;    // fp32; else the samples' type
+  bool adjacent;  // [channels, taps] without gaps; these and the bias aligned to 16 bytes
 
-  template <class Type, int TAPS>
-  __device__ __forceinline__ void load(int d, float (&to)[TAPS]) const {
-    const long long at = d * weight.channel_stride;
-    if (single) {
+  /// to[j][c] = weight(d + c, j), bias_to[c] = bias(d + c); d is a multiple of COUNT.
+  template <class Type, int TAPS, int COUNT>
+  __device__ __forceinline__ void load(int d, float (&to)[TAPS][COUNT], float (&bias_to)[COUNT]) const {
+    if (single)
+      load_as<Single>(d, to, bias_to);
+    else
+      load_as<Type>(d, to, bias_to);
+  }
+  template <class Weight, int TAPS, int COUNT>
+  __device__ __forceinline__ void load_as(int d, float (&to)[TAPS][COUNT], float (&bias_to)[COUNT]) const {
+    using Element = Stored<Weight>;
+    if (adjacent) {
+      const Element* from = static_cast<const Element*>(weight.data) + static_cast<long long>(d) * TAPS;
+      float in_order[TAPS * COUNT];
 #pragma unroll
-      for (int j = 0; j < TAPS; ++j)
-        to[j] = __ldg(static_cast<const float*>(weight.data) + (at + j * weight.tap_stride));
+      for (int i = 0; i < TAPS; ++i) load_some<Weight, COUNT>(from + i * COUNT, in_order + i * COUNT);
+#pragma unroll
+      for (int i = 0; i < TAPS * COUNT; ++i) to[i % TAPS][i / TAPS] = in_order[i];
     } else {
 #pragma unroll
-      for (int j = 0; j < TAPS; ++j)
-        to[j] = wide<Type>(__ldg(static_cast<const Stored<Type>*>(weight.data) + (at + j * weight.tap_stride)));
+      for (int c = 0; c < COUNT; ++c) {
+        const Element* from = static_cast<const Element*>(weight.data) + (d + c) * weight.channel_stride;
+#pragma unroll
+        for (int j = 0; j < TAPS; ++j) to[j][c] = wide<Weight>(__ldg(from + j * weight.tap_stride));
+      }
+    }
+#pragma unroll
+    for (int c = 0; c < COUNT; ++c) bias_to[c] = 0;
+    if (bias == nullptr) return;
+    if (adjacent) {
+      load_some<Weight, COUNT>(static_cast<const Element*>(bias) + d, bias_to);
+    } else {
+#pragma unroll
+      for (int c = 0; c < COUNT; ++c) bias_to[c] = wide<Weight>(__ldg(static_cast<const Element*>(bias) + d + c));
+    }
+  }
+  template <class Weight, int COUNT>
+  __device__ __forceinline__ static void load_some(const Stored<Weight>* from, float* to) {
+    if constexpr (COUNT % kPerWord<Weight> == 0) {
+      Samples<Weight, COUNT> some;
+      some.load(from);
+      some.widen(to);
+    } else {
+#pragma unroll
+      for (int c = 0; c < COUNT; ++c) to[c] = wide<Weight>(__ldg(from + c));
     }
   }
   template <class Type>

@@ -59,6 +59,14 @@ struct Samples {
       words[0] = m.x, words[1] = m.y;
     if constexpr (kWords == 4) words[2] = m.z, words[3] = m.w;
   }
+  /// Words [FIRST, FIRST + WORDS) of them alone.
+  template <int FIRST, int WORDS>
+  __device__ __forceinline__ void load_part(const Stored<Type>* from) {
+    Samples<Type, WORDS * kPerWord<Type>> part;
+    part.load(from + FIRST * kPerWord<Type>);
+#pragma unroll
+    for (int i = 0; i < WORDS; ++i) words[FIRST + i] = part.words[i];
+  }
   /// Nobody reads them again soon: they leave L2 first.
   __device__ __forceinline__ void store(Stored<Type>* to) const {
     Memory m;

@@ -15,10 +15,12 @@ constexpr int rows_ahead(int taps, int at_least) { return (at_least + taps - 1) 
 
 /// Memory needs some 20 KB on the way in every multiprocessor: 768 threads with four chunks have 48. Small blocks, so
 /// that what a finished one leaves is taken up at once.
-constexpr Tuning first_forward_tuning(bool active) { return {0, active ? 2 : 4, 128, 6}; }
+constexpr Tuning first_forward_tuning(bool active) { return {0, active ? 2 : 4, 128, active ? 6 : 7}; }
 constexpr Tuning first_backward_tuning(bool active) { return {0, active ? 1 : 2, 128, 4}; }
 /// Three rows at once.
 constexpr Tuning gate_tuning(int chunks) { return {0, chunks > 2 ? 1 : 2, 256, 2}; }
+/// Weights and sums of three rows too.
+constexpr Tuning gate_backward_tuning() { return {0, 1, 128, 3}; }
 
 /// Weights, window and rows on the way are registers.
 constexpr Tuning last_forward_tuning(int taps, int chunk) {
