@@ -1,0 +1,124 @@
+"""Short convolutions on a GPU against the memory floor: one JSON line a case.
+
+    python bench/measure_short.py --out bench/results/cuda-short.jsonl
+
+floor: x read once and y written once at the copy rate measured in this run; backward x, dy and dx, 3/2 of it. Times are
+medians of replayed CUDA graphs (device time without launches); where the tensors of a case would fit the second-level
+cache, several copies of them take turns. The backward pass gives the gradients of x, weight and bias.
+"""
+
+import argparse
+import itertools
+import json
+import subprocess
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from flashfftconv import short_conv
+from flashfftconv.short_ops import BIAS, WEIGHT, X
+from flashfftconv.short_problem import LAYOUTS
+
+SIZES = [(8192, 768), (8192, 2048), (8192, 8192), (1024, 8192), (1024, 768)]  # L, D
+BATCH = 16
+
+
+def replayed(call, repetitions: int) -> list[float]:
+    """Milliseconds of each replay of a graph of one call, sorted."""
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            call()
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        call()
+    events = [(torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)) for _ in range(repetitions)]
+    for before, after in events:
+        before.record(), graph.replay(), after.record()
+    torch.cuda.synchronize()
+    return sorted(before.elapsed_time(after) for before, after in events)
+
+
+def copy_rate() -> float:
+    """Bytes read and written a millisecond by a copy of 2 GiB."""
+    source = torch.empty(1 << 31, dtype=torch.int8, device="cuda")
+    target = torch.empty_like(source)
+    return 2 * source.numel() / replayed(lambda: target.copy_(source), 20)[10]
+
+
+def conv1d(x, weight, bias, layout):
+    """The same by torch, padded on the left."""
+    rows = x if layout == "bhl" else x.mT
+    y = F.conv1d(F.pad(rows, (weight.shape[1] - 1, 0)), weight[:, None], bias, groups=weight.shape[0])
+    return y if layout == "bhl" else y.mT
+
+
+def worst_row(got: torch.Tensor, exact: torch.Tensor) -> float:
+    got, exact = got.double(), exact.double()
+    return ((got - exact).norm(dim=-1) / exact.norm(dim=-1)).max().item()
+
+
+def measure(length: int, channels: int, taps: int, layout: str, dtype: torch.dtype, repetitions: int, rate: float):
+    """The row of a case."""
+    shape = (BATCH, channels, length) if layout == "bhl" else (BATCH, length, channels)
+    copies = max(1, 2 * (200 << 20) // (BATCH * channels * length * 2) // 3)  # of all tensors, more than 200 MB
+    x = [torch.randn(shape, device="cuda").to(dtype) for _ in range(copies)]
+    weight = (torch.randn(channels, taps, device="cuda") / taps**0.5).to(dtype)
+    bias = torch.randn(channels, device="cuda").to(dtype)
+
+    y = [short_conv(one, weight, bias, padding="causal", layout=layout) for one in x]
+    dy = [torch.randn_like(one) for one in y]
+    how = (taps - 1, 0, 0, LAYOUTS[layout])  # paddings, no activation
+
+    def forward():
+        for one in x:
+            short_conv(one, weight, bias, padding="causal", layout=layout)
+
+    def backward():  # the operator that autograd calls: its engine's threads cannot be captured
+        for i in range(copies):
+            torch.ops.flashfftconv.short_conv_backward(dy[i], x[i], weight, bias, None, None, *how, X | WEIGHT | BIAS)
+
+    part = (x[0][:1].double(), weight.double(), bias.double())
+    lines = (lambda t: t) if layout == "bhl" else (lambda t: t.mT)
+    exact = lines(conv1d(*part, layout))
+    row = {"operation": "short", "layout": layout, "L": length, "B": BATCH, "D": channels, "K": taps}
+    row |= {"dtype": str(dtype).removeprefix("torch."), "err": worst_row(lines(y[0][:1]), exact)}
+    row["rounding"] = worst_row(exact.to(dtype), exact)
+    floor = 2 * x[0].numel() * x[0].element_size() / rate
+    for name, call, limit in (("fwd", forward, floor), ("bwd", backward, 1.5 * floor)):
+        times = [t / copies for t in replayed(call, repetitions)]
+        middle = times[len(times) // 2]
+        row |= {f"{name}_ms": middle, f"{name}_quartiles": [times[len(times) // 4], times[3 * len(times) // 4]]}
+        row |= {f"{name}_floor_ms": limit, f"{name}_x": middle / limit}
+    row["torch_fwd_ms"] = replayed(lambda: conv1d(x[0], weight, bias, layout), 3)[1]
+    return row
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--taps", default="3,4,5,7")
+    parser.add_argument("--dtypes", default="float16,bfloat16")
+    parser.add_argument("--repetitions", type=int, default=20)
+    parser.add_argument("--commit", default="", help="recorded with each row where git cannot tell")
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    git = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    where = {"machine": torch.cuda.get_device_name(), "torch": torch.__version__}
+    where["commit"] = options.commit or git.stdout.strip()
+    rate = copy_rate()
+    where["copy_TBs"] = round(rate / 1e9, 3)
+    cases = itertools.product(options.dtypes.split(","), SIZES, ("bhl", "blh"), map(int, options.taps.split(",")))
+    for dtype, (length, channels), layout, taps in cases:
+        row = measure(length, channels, taps, layout, getattr(torch, dtype), options.repetitions, rate)
+        torch.cuda.empty_cache()
+        row = {k: float(f"{v:.4g}") if isinstance(v, float) else v for k, v in row.items()}
+        with options.out.open("a") as file:
+            file.write(json.dumps(row | where) + "\n")
+        text = f"{row['dtype']} {layout} L {length} D {channels} K {taps}"
+        print(f"{text}: forward {row['fwd_x']:.2f} backward {row['bwd_x']:.2f} x floor", flush=True)
+
+
+if __name__ == "__main__":
+    main()
