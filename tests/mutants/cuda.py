@@ -1,6 +1,6 @@
 """Applies one fault at a time to a copy of the CUDA kernels, and runs their emulated tests.
 
-All but the pristine copy must fail.
+All but the pristine copy must fail. --kernels long: those of long convolutions; short: of short depthwise ones.
 """
 
 import argparse
@@ -21,7 +21,7 @@ ARGUMENTS = "src/cuda/kernels/arguments.cuh"
 SPECTRUM = "src/cuda/kernels/filter_spectrum.cuh"
 
 # (file, text that occurs exactly once, replacement, what it breaks)
-MUTATIONS = [
+LONG = [
     (
         TILE,
         "return {difference(z.re, p.c, z.im, p.s), sum(z.re, p.s, z.im, p.c)};",
@@ -60,11 +60,71 @@ MUTATIONS = [
     ),
 ]
 
+ANY = "src/cuda/short/any.cuh"
+FIRST_FORWARD = "src/cuda/short/channels_first_forward.cuh"
+FIRST_BACKWARD = "src/cuda/short/channels_first_backward.cuh"
+LAST_BACKWARD = "src/cuda/short/channels_last_backward.cuh"
+SHORT = [
+    (
+        FIRST_FORWARD,
+        "to[m] += w[j][0] * samples[m + j];",
+        "if (j > 0) to[m] += w[j][0] * samples[m + j];",
+        "the first tap is dropped",
+    ),
+    (FIRST_FORWARD, "words_of(kBefore ? W - kFirst : W)", "words_of(kBefore ? 1 : W)", "too few words beside a chunk"),
+    (FIRST_FORWARD, "(n >= kBefore || known.not_first)", "true", "what lies before a row is taken"),
+    (FIRST_BACKWARD, "window[o + TAPS - 1 - j]", "window[o + j]", "dx takes the taps forwards, bhl"),
+    (FIRST_BACKWARD, "window[o + R::kReach]", "window[o]", "dbias misses an edge, bhl"),
+    (
+        "src/cuda/short/channels_last_forward.cuh",
+        "at.end - p.left + TAPS - 1)",
+        "at.end)",
+        "a run's last outputs lack taps, blh",
+    ),
+    (LAST_BACKWARD, "(i + kNewest - j) % TAPS", "(i + j) % TAPS", "dx takes the taps forwards, blh"),
+    (LAST_BACKWARD, "        if (at.begin == 0) {", "        if (false) {", "dbias misses an edge, blh"),
+    (
+        "src/cuda/short/parameters.cuh",
+        "to[i % TAPS][i / TAPS]",
+        "to[i / COUNT][i % COUNT]",
+        "channels have each other's weights",
+    ),
+    ("src/cuda/short/samples.cuh", "return s * (1 + v * (1 - s));", "return s * (1 + v * s);", "the slope of silu"),
+    ("src/cuda/short/sums.cuh", "i < kSumRows", "i < 2", "splits are left out"),
+    (ANY, "state + (p.taps - 1) + (j - begin)", "state + (p.taps - 2) + (j - begin)", "the state is off by one"),
+    (
+        ANY,
+        "return {low, static_cast<int>(borders[low]), static_cast<int>(borders[high])};",
+        "return {low, 0, length};",
+        "sequences reach into each other",
+    ),
+    (
+        "src/cuda/short/launch.cu",
+        "p.edge_before = p.taps - 1 - p.left",
+        "p.edge_before = 0",
+        "outputs before a border reach over it",
+    ),
+    ("src/cuda/short/gate.cuh", "sum[1][o] *= sum[2][o];", "sum[1][o] += sum[2][o];", "the gate adds"),
+    (
+        "src/cuda/short/gate_backward.cuh",
+        "w[2 - k], bias[2 - k][0], samples[1 - k]",
+        "w[k + 1], bias[k + 1][0], samples[k]",
+        "the gate's gradients are exchanged",
+    ),
+]
 
-def build(compiler, doctest, folder, program):
+# kernels: (faults, the test's source, definitions)
+TESTS = {
+    "long": (LONG, "tests/cuda/test_emulated.cpp", []),
+    "short": (SHORT, "tests/cuda/test_emulated_short.cpp", ["-DFFC_SHORT_TYPE=0"]),
+}
+
+
+def build(compiler, doctest, folder, program, kernels):
     emulated = folder / "tests/cuda/emulated"
+    _, test, definitions = TESTS[kernels]
     command = [compiler, "-std=c++20", "-O1", "-w", "-DFFC_EMULATED_QUICK", f"-I{emulated}", f"-I{folder}/src"]
-    command += [f"-I{folder}/include", "-isystem", doctest, str(folder / "tests/cuda/test_emulated.cpp")]
+    command += [f"-I{folder}/include", "-isystem", doctest, *definitions, str(folder / test)]
     command += [str(emulated / "device.cpp"), "-o", str(program)]
     subprocess.run(command, check=True, capture_output=True, text=True)
 
@@ -86,7 +146,7 @@ def try_fault(arguments, folder, number, mutation):
             return f"does not apply: its text occurs {before.count(mutation[1])} times", 0
         path.write_text(before.replace(mutation[1], mutation[2]))
     try:
-        build(arguments.compiler, arguments.doctest, copy, copy / "program")
+        build(arguments.compiler, arguments.doctest, copy, copy / "program", arguments.kernels)
     except subprocess.CalledProcessError as error:
         return "does not build: " + error.stderr.strip().splitlines()[0], time.monotonic() - start
     verdict = "survived" if passes(copy / "program") else "killed"
@@ -98,10 +158,11 @@ def main():
     parser.add_argument("--compiler", required=True)
     parser.add_argument("--source", required=True, help="folder of the repository")
     parser.add_argument("--doctest", required=True, help="folder that holds doctest/")
+    parser.add_argument("--kernels", choices=TESTS, default="long")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
-        faults = [None, *MUTATIONS]
+        faults = [None, *TESTS[arguments.kernels][0]]
         verdicts = pool.map(lambda n: try_fault(arguments, Path(name), n, faults[n]), range(len(faults)))
         bad = 0
         for fault, (verdict, seconds) in zip(faults, verdicts, strict=True):
