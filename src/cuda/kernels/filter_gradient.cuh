@@ -125,7 +125,7 @@ __global__ void __launch_bounds__(FilterTransform<ROW>::kThreads, FilterTransfor
   const bool direct = p.dk.data && !p.dk_rev.data && !wrapped(p);
 
   const int zero = p.pairs >> 31;  // which the compiler must not know: it would make addresses of all parts ahead
-  wait_for_kernel_before();  // the sums
+  wait_for_kernel_before();        // the sums
 #pragma unroll 1
   for (int part = 0; part < F::kParts; ++part) {
     load_sums<F>(p, channel, part, points);

@@ -6,8 +6,9 @@
 //   dx = inverse(G conj(H)) -> exchange -> du = pregate dx, dpregate = u dx
 //   c = inverse(X H)        -> exchange -> dpostgate = dy c
 //
-// X waits in registers, and the sums in shared memory; of 32768 points both lie in device memory, where the second-level
-// cache has them. Samples come straight from device memory; what is needed next is asked into that cache a step ahead.
+// X waits in registers, and the sums in shared memory; of 32768 points both lie in device memory, where the
+// second-level cache has them. Samples come straight from device memory; what is needed next is asked into that cache a
+// step ahead.
 #pragma once
 
 #include "cuda/kernels/staged.cuh"
