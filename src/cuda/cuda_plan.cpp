@@ -229,9 +229,8 @@ class CudaPlan final : public BackendPlan {
             str(size_.warps) + (size_.warps == 1 ? " warp\n" : " warps\n");
     text += "  forward, plain: " + task_text(Task::plain, plain_grid_, p.channels);
     text += "  forward, gated: " + task_text(Task::gated, gated_grid_, p.channels);
-    text +=
-        "  backward: " + (backward_blocks_ ? task_text(Task::backward, backward_grid_, chunk_)
-                                           : "none of " + points + " points for " + architecture(facts_) + "\n");
+    text += "  backward: " + (backward_blocks_ ? task_text(Task::backward, backward_grid_, chunk_)
+                                               : "none of " + points + " points for " + architecture(facts_) + "\n");
     text += "  workspace: " + str(workspace_bytes(Pass::forward)) + " bytes forward, " +
             str(workspace_bytes(Pass::backward)) + " backward; a prepared filter: " + str(spectrum_bytes()) + "\n";
     if (variant_.pairs)
@@ -288,24 +287,24 @@ class CudaPlan final : public BackendPlan {
     };
     float* sums = reinterpret_cast<float*>(workspace + spectrum_bytes());
     if (p.batch != 0) {
-      BackwardJob job{.variant = variant_,
-                      .grid = backward_grid_.grid,
-                      .batch = p.batch,
-                      .channels = channels,
-                      .length = p.length,
-                      .dy = given.dy,
-                      .u = given.u,
-                      .pregate = given.pregate,
-                      .postgate = given.postgate,
-                      .skip = from_first(given.skip),
-                      .spectrum = {static_cast<char*>(spectrum.values) + 4 * size_.points * first,
-                                   spectrum.factors + first},
-                      .follows_spectrum = !given.filter && first == 0,
-                      .du = given.du,
-                      .dpregate = given.dpregate,
-                      .dpostgate = given.dpostgate,
-                      .sums = filter_wanted ? sums : nullptr,
-                      .waiting = waiting_bytes(variant_) ? workspace + waiting_offset() : nullptr};
+      BackwardJob job{
+          .variant = variant_,
+          .grid = backward_grid_.grid,
+          .batch = p.batch,
+          .channels = channels,
+          .length = p.length,
+          .dy = given.dy,
+          .u = given.u,
+          .pregate = given.pregate,
+          .postgate = given.postgate,
+          .skip = from_first(given.skip),
+          .spectrum = {static_cast<char*>(spectrum.values) + 4 * size_.points * first, spectrum.factors + first},
+          .follows_spectrum = !given.filter && first == 0,
+          .du = given.du,
+          .dpregate = given.dpregate,
+          .dpostgate = given.dpostgate,
+          .sums = filter_wanted ? sums : nullptr,
+          .waiting = waiting_bytes(variant_) ? workspace + waiting_offset() : nullptr};
       for (ConstRows* rows : {&job.dy, &job.u, &job.pregate, &job.postgate})
         resolve(*rows, p), begin_at(*rows, first, p.dtype);
       for (Rows* rows : {&job.du, &job.dpregate, &job.dpostgate}) resolve(*rows, p), begin_at(*rows, first, p.dtype);

@@ -70,7 +70,8 @@ const char* error_text(int error) {
 int blocks_per_multiprocessor(const Variant& variant, Task task) {
   const fake::Machine& m = fake::machine();
   if (variant.pairs && !m.has_pairs) return 0;
-  return static_cast<int>(fake::points(variant)) <= (task == Task::backward ? m.largest_backward : m.largest) ? m.blocks : 0;
+  return static_cast<int>(fake::points(variant)) <= (task == Task::backward ? m.largest_backward : m.largest) ? m.blocks
+                                                                                                              : 0;
 }
 
 BlockWork block_work(const Variant& variant, Task) {

@@ -24,8 +24,8 @@ struct Machine {
   DeviceFacts facts{
       .devices = 2, .driver = 13000, .major = 9, .minor = 0, .multiprocessors = 132, .shared_bytes = 232448};
   bool has_pairs = true;
-  int blocks = 2;           ///< a multiprocessor holds of every kernel
-  int largest = 32768;      ///< points that a kernel exists for
+  int blocks = 2;       ///< a multiprocessor holds of every kernel
+  int largest = 32768;  ///< points that a kernel exists for
   int largest_backward = 32768;
   int failing_launch = -1;  ///< index of the launch that fails
   int failing_switch = 0;   ///< error of every DeviceScope

@@ -290,8 +290,9 @@ void check_taps_below_zero(bool reversed) {
   float dskip = 0;
   // Lags below 0 of a circle of M samples are those of the taps; or reversed taps stand there.
   const FoldView fold = reversed ? FoldView{M, -(M - 1), 0, 0, -1, true} : FoldView{M, -(M - 1), -1, M, 1, false};
-  const GradientParameters p{sums.data(), kSplits, 1, {dk.data(), M, 2}, {reversed ? dk_rev.data() : nullptr, M, 2},
-                             fold,        M,       M, false,             &dskip};
+  const GradientParameters p{
+      sums.data(), kSplits, 1,     {dk.data(), M, 2}, {reversed ? dk_rev.data() : nullptr, M, 2}, fold, M,
+      M,           false,   &dskip};
   emulated::launch(1, F::kThreads, [&] { filter_gradient<ROW>(p); });
   const double turn = 2 * std::acos(-1.0) / M;
   auto exact = [&](int n) {
@@ -311,8 +312,8 @@ void check_taps_below_zero(bool reversed) {
             }) < 1e-5);
   if (reversed)
     CHECK(error(
-              M, 16, [&](int j) { return dk_rev[j]; },
-              [&](int j) { return j == 0 ? at_zero : -exact(M - j).imag(); }) < 1e-5);
+              M, 16, [&](int j) { return dk_rev[j]; }, [&](int j) { return j == 0 ? at_zero : -exact(M - j).imag(); }) <
+          1e-5);
   CHECK(std::fabs(dskip - at_zero) < 1e-4 * std::sqrt(2 * M) * spectrum_gain(kSizes[ROW]));
 }
 
