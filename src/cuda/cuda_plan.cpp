@@ -25,7 +25,8 @@ constexpr int kNoDevice = 100;        // cudaErrorNoDevice
 constexpr std::int64_t kMostRows = 1 << 30;
 
 // The sums of one split a channel are needed in any case; further splits may take this much more. Where the sums of all
-// channels take more than this, chunks of channels go one after another, in the same memory,
+// channels take more than this and half of their size (as much as the spectrum), chunks of channels go one after
+// another, in the same memory,
 constexpr std::int64_t kSumsBytes = 8 << 20;
 // unless that takes this much longer: a chunk may have too few channels for all multiprocessors.
 constexpr double kChunksCost = 1.1;
@@ -141,7 +142,8 @@ class CudaPlan final : public BackendPlan {
         gated_grid_(grid_of(Task::gated, blocks_per_multiprocessor(variant, Task::gated), problem.channels)),
         chunk_(problem.channels),
         backward_grid_(grid_of(Task::backward, backward_blocks_, chunk_)) {
-    if (static_cast<std::int64_t>(sum_bytes()) * chunk_ <= kSumsBytes) return;
+    if (static_cast<std::int64_t>(sum_bytes()) * chunk_ <= kSumsBytes + static_cast<std::int64_t>(values_bytes()))
+      return;
     for (int chunks = 2; chunks <= kMostChunks; ++chunks) {
       const std::int64_t channels = (problem.channels + chunks - 1) / chunks;
       const GridChoice grid = grid_of(Task::backward, backward_blocks_, channels);

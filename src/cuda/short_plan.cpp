@@ -116,6 +116,8 @@ class CudaShortPlan final : public ShortBackendPlan {
 
   Status forward(const ShortForwardArguments& a, const Execution& execution) const override {
     const ShortProblem& p = problem();
+    if (p.epilogue == Epilogue::gate && a.initial_state)
+      return unsupported(device(), "its engine has the gate without initial_state");
     if (p.batch == 0 || p.channels == 0) return {};
     const DeviceScope scope(device().index);
     if (scope.error()) return failed("switching to the device", scope.error());

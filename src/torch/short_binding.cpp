@@ -110,7 +110,9 @@ Tensor short_conv(const Tensor& x, const Tensor& weight, const MaybeTensor& bias
   const ffc::ShortProblem p = problem_of(x, weight, cu_seqlens, padding_left, padding_right, epilogue, layout);
   const Place place("x", x);
   const ffc::Result<ffc::ShortPlan> plan = plan_of(p, place);
-  if (goes_to_torch(place, plan.status()))
+  // The gate's kernel begins with zeros.
+  const bool gate_with_state = place.is_cuda() && p.epilogue == ffc::Epilogue::gate && initial_state;
+  if (gate_with_state || goes_to_torch(place, plan.status()))
     return torch::stable::detail::to<Tensor>(call<1>("flashfftconv::short_conv_by_torch", x, weight, bias,
                                                      initial_state, cu_seqlens, padding_left, padding_right, epilogue,
                                                      layout)[0]);
