@@ -1,8 +1,8 @@
-// Gradients for rows of which shared memory holds one exchange and the sums, but not two exchanges; as in
+// Gradients for rows of which shared memory holds one exchange, but not two; as in
 // staged_backward.cuh, with x = pregate u, g = postgate dy, one after the other:
 //
 //   x -> exchange -> X, which waits
-//   g -> exchange -> G,   sums += G conj(X)
+//   g -> exchange -> G,   sums += G conj(X)   (X H in place of X, in registers)
 //   dx = inverse(G conj(H)) -> exchange -> du = pregate dx, dpregate = u dx
 //   c = inverse(X H)        -> exchange -> dpostgate = dy c
 //
@@ -37,6 +37,9 @@ struct SerialBackward {
   static constexpr float kSpectrumGain = static_cast<float>(spectrum_gain(kSizes[ROW]));
   static constexpr int kPairs = At::kColumnsPerWarp;  // of columns, a warp's
   static constexpr int kHeldPairs = kKept ? kPairs : 1;
+  // Digits k3 whose loads are on their way together: no load moves up over the store of sums before it. More would
+  // spill.
+  static constexpr int kTogether = kKept ? 1 : 2;
 };
 
 template <int ROW, bool PAIRS, class Type, class Access>
@@ -153,10 +156,9 @@ __global__ void __launch_bounds__(SerialBackward<ROW, PAIRS, Type, Access>::kThr
             for (int k3 = 0; k3 < R; ++k3)
               waiting[place_of(i, k3)] = make_uint4(X[0][k3].re, X[0][k3].im, X[1][k3].re, X[1][k3].im);
         }
-        // H of two columns and k3.
-        auto spectral = [&](int i, int k3, Tile(&H)[2][1]) {
+        // H of two columns and k3, still without the skip term.
+        auto load_filter = [&](int i, int k3, Tile(&H)[2][1]) {
           split_columns(reinterpret_cast<const uint4*>(spectrum)[place_of(i, k3)], H[0][0], H[1][0]);
-          channel.apply(H);
         };
         outer_forward_of(p.dy, p.postgate, postgated, b, h, mask, of_g);
         if (PAIRS && mask == 3 && of_x.exponent[0] + of_g.exponent[0] != of_x.exponent[1] + of_g.exponent[1]) {
@@ -175,23 +177,32 @@ __global__ void __launch_bounds__(SerialBackward<ROW, PAIRS, Type, Access>::kThr
           load_columns<At>(exchange, warp * kPairs + i, lane, g);
           inner.forward(g);
 #pragma unroll
-          for (int k3 = 0; k3 < R; ++k3) {
-            Tile H[2][1], X[2];
-            spectral(i, k3, H);
-            if constexpr (Kernel::kKept)
-              X[0] = x[i][0][k3], X[1] = x[i][1][k3];
-            else
-              split_columns(waiting[place_of(i, k3)], X[0], X[1]);
+          for (int first = 0; first < R; first += Kernel::kTogether) {
+            Tile H[Kernel::kTogether][2][1], X[Kernel::kTogether][2];
+            float4 sum[Kernel::kTogether][2];
 #pragma unroll
-            for (int e = 0; e < 2; ++e) {
-              if (want_sums) {
-                float4& place = sums[tile_of(i, e, k3)];
-                float4 sum = place;
-                accumulate(sum, g[e][k3], X[e], product);
-                place = sum;
+            for (int j = 0; j < Kernel::kTogether; ++j) {
+              const int k3 = first + j;
+              load_filter(i, k3, H[j]);
+              if constexpr (Kernel::kKept)
+                X[j][0] = x[i][0][k3], X[j][1] = x[i][1][k3];
+              else
+                split_columns(waiting[place_of(i, k3)], X[j][0], X[j][1]);
+              if (want_sums) sum[j][0] = sums[tile_of(i, 0, k3)], sum[j][1] = sums[tile_of(i, 1, k3)];
+            }
+#pragma unroll
+            for (int j = 0; j < Kernel::kTogether; ++j) {
+              const int k3 = first + j;
+              channel.apply(H[j]);
+#pragma unroll
+              for (int e = 0; e < 2; ++e) {
+                if (want_sums) {
+                  accumulate(sum[j][e], g[e][k3], X[j][e], product);
+                  sums[tile_of(i, e, k3)] = sum[j][e];
+                }
+                if constexpr (Kernel::kKept) x[i][e][k3] = times(X[j][e], {H[j][e][0].re, H[j][e][0].im});
+                g[e][k3] = times_conjugate(g[e][k3], {H[j][e][0].re, H[j][e][0].im});
               }
-              if constexpr (Kernel::kKept) x[i][e][k3] = times(X[e], {H[e][0].re, H[e][0].im});
-              g[e][k3] = times_conjugate(g[e][k3], {H[e][0].re, H[e][0].im});
             }
           }
           if (want_dx) {
@@ -252,15 +263,20 @@ __global__ void __launch_bounds__(SerialBackward<ROW, PAIRS, Type, Access>::kThr
 #pragma unroll
           for (int i = 0; i < kPairs; ++i) {
             Tile(&X)[2][R] = tiles_of(i);
-            if constexpr (!Kernel::kKept)
+            if constexpr (!Kernel::kKept) {
+              Tile H[R][2][1];
 #pragma unroll
               for (int k3 = 0; k3 < R; ++k3) {
-                Tile H[2][1];
-                spectral(i, k3, H);
                 split_columns(waiting[place_of(i, k3)], X[0][k3], X[1][k3]);
-#pragma unroll
-                for (int e = 0; e < 2; ++e) X[e][k3] = times(X[e][k3], {H[e][0].re, H[e][0].im});
+                load_filter(i, k3, H[k3]);
               }
+#pragma unroll
+              for (int k3 = 0; k3 < R; ++k3) {
+                channel.apply(H[k3]);
+#pragma unroll
+                for (int e = 0; e < 2; ++e) X[e][k3] = times(X[e][k3], {H[k3][e][0].re, H[k3][e][0].im});
+              }
+            }
             inner.inverse(X);
             store_columns<At>(exchange, warp * kPairs + i, lane, X);
           }
