@@ -40,6 +40,7 @@ struct SerialBackward {
   // Digits k3 whose loads are on their way together: no load moves up over the store of sums before it. More would
   // spill.
   static constexpr int kTogether = kKept ? 1 : 2;
+  static constexpr int kAhead = 2;  // factors of results on their way, in 16 bytes a thread; more would spill
 };
 
 template <int ROW, bool PAIRS, class Type, class Access>
@@ -215,13 +216,12 @@ __global__ void __launch_bounds__(SerialBackward<ROW, PAIRS, Type, Access>::kThr
         // `second_factor`, to one or two tensors. The factors of a row are on their way at once.
         auto write = [&](const RowScales<kRows>& scale, const RowsView& first, const RowsView& first_factor,
                          const RowsView& second, const RowsView& second_factor) {
-          constexpr int kChunks = At::kChunksPerThread;
-          auto load = [&](const RowsView& view, bool wanted, int r, uint4(&v)[kChunks]) {
-            if (wanted)
+          constexpr int kAhead = Kernel::kAhead;
+          auto load = [&](const RowsView& view, int r, int from, uint4(&v)[kAhead]) {
 #pragma unroll
-              for (int j = 0; j < kChunks; ++j)
-                v[j] =
-                    Access::load(Access::row(view, b + r, h) + 8 * thread, 8 * At::kThreads * j, p.length - 8 * thread);
+            for (int j = 0; j < kAhead; ++j)
+              v[j] = Access::load(Access::row(view, b + r, h) + 8 * thread, 8 * At::kThreads * (from + j),
+                                  p.length - 8 * thread);
           };
           auto store = [&](const Finish<Type>& finish, const RowsView& to, int r, int j, uint4 v, uint4 f) {
             u32 words[4] = {v.x, v.y, v.z, v.w};
@@ -238,14 +238,17 @@ __global__ void __launch_bounds__(SerialBackward<ROW, PAIRS, Type, Access>::kThr
               if (to.data == nullptr) return;
               const bool gated = factor.data != nullptr;
               const Finish<Type> finish(scale.exponent[r], channel_factor, gated);
-              uint4 f[kChunks];
-              load(factor, gated, r, f);
 #pragma unroll
-              for (int j = 0; j < kChunks; ++j)
-                store(
-                    finish, to, r, j,
-                    *reinterpret_cast<const uint4*>(exchange + r * At::kPlane + At::result(j * At::kThreads + thread)),
-                    f[j]);
+              for (int from = 0; from < At::kChunksPerThread; from += kAhead) {
+                uint4 f[kAhead];
+                if (gated) load(factor, r, from, f);
+#pragma unroll
+                for (int j = 0; j < kAhead; ++j) {
+                  const int s = (from + j) * At::kThreads + thread;
+                  const uint4 v = *reinterpret_cast<const uint4*>(exchange + r * At::kPlane + At::result(s));
+                  store(finish, to, r, from + j, v, f[j]);
+                }
+              }
             };
             to_tensor(first, first_factor);
             to_tensor(second, second_factor);
