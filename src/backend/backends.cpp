@@ -1,32 +1,10 @@
-// The list of backends, and the public functions: check -> plan -> backend.
-#include <new>
-
+// The public functions of long convolutions: check -> plan -> backend.
 #include "algo/check.h"
 #include "backend/backend.h"
-#include "cpu/cpu_plan.h"
+#include "backend/backend_list.h"
 #include "flashfftconv/flashfftconv.h"
-#if FFC_CUDA
-#include "cuda/cuda_plan.h"
-#endif
 
 namespace ffc {
-namespace {
-
-using MakePlan = Result<Plan> (*)(const Problem&, Device, PlanOptions);
-
-struct Backend {
-  DeviceKind kind;
-  MakePlan make_plan;
-};
-
-constexpr Backend kBackends[] = {
-    {DeviceKind::cpu, &cpu::make_plan},
-#if FFC_CUDA
-    {DeviceKind::cuda, &cuda::make_plan},
-#endif
-};
-
-}  // namespace
 
 const Problem& Plan::problem() const { return backend_->problem(); }
 Device Plan::device() const { return backend_->device(); }
@@ -36,19 +14,9 @@ std::size_t Plan::spectrum_bytes() const { return backend_->spectrum_bytes(); }
 int Plan::workers() const { return backend_->workers(); }
 std::string Plan::describe() const { return backend_->describe(); }
 
-Result<Plan> make_plan(const Problem& problem, Device device, PlanOptions options) try {
+Result<Plan> make_plan(const Problem& problem, Device device, PlanOptions options) {
   if (Status s = check_problem(problem); !s) return s;
-  if (options.workers < 0)
-    return Status(StatusCode::invalid_argument,
-                  "workers is " + std::to_string(options.workers) + "; it must be at least 0");
-  for (const Backend& backend : kBackends)
-    if (backend.kind == device.kind) return backend.make_plan(problem, device, options);
-  return Status(
-      StatusCode::unsupported,
-      "device is CUDA " + std::to_string(device.index) +
-          "; this build has no CUDA engine (it was made without a CUDA compiler of version 13, or with FFC_CUDA=off)");
-} catch (const std::bad_alloc&) {
-  return Status(StatusCode::internal, "not enough memory for the tables of the plan");
+  return plan_on(device, &Backend::make_plan, problem, options);
 }
 
 Status forward(const Plan& plan, const ForwardArguments& arguments, const Execution& execution) {

@@ -1,32 +1,10 @@
-// The list of backends of short convolutions, and their public functions: check -> plan -> backend.
-#include <new>
-
+// The public functions of short convolutions: check -> plan -> backend.
 #include "algo/check.h"
 #include "algo/short_check.h"
+#include "backend/backend_list.h"
 #include "backend/short_backend.h"
-#include "cpu/short_plan.h"
-#if FFC_CUDA
-#include "cuda/short_plan.h"
-#endif
 
 namespace ffc {
-namespace {
-
-using MakePlan = Result<ShortPlan> (*)(const ShortProblem&, Device, PlanOptions);
-
-struct Backend {
-  DeviceKind kind;
-  MakePlan make_plan;
-};
-
-constexpr Backend kBackends[] = {
-    {DeviceKind::cpu, &cpu::make_short_plan},
-#if FFC_CUDA
-    {DeviceKind::cuda, &cuda::make_short_plan},
-#endif
-};
-
-}  // namespace
 
 const ShortProblem& ShortPlan::problem() const { return backend_->problem(); }
 Device ShortPlan::device() const { return backend_->device(); }
@@ -35,19 +13,9 @@ Status ShortPlan::supports(Pass pass) const { return backend_->supports(pass); }
 int ShortPlan::workers() const { return backend_->workers(); }
 std::string ShortPlan::describe() const { return backend_->describe(); }
 
-Result<ShortPlan> make_short_plan(const ShortProblem& problem, Device device, PlanOptions options) try {
+Result<ShortPlan> make_short_plan(const ShortProblem& problem, Device device, PlanOptions options) {
   if (Status s = check_short_problem(problem); !s) return s;
-  if (options.workers < 0)
-    return Status(StatusCode::invalid_argument,
-                  "workers is " + std::to_string(options.workers) + "; it must be at least 0");
-  for (const Backend& backend : kBackends)
-    if (backend.kind == device.kind) return backend.make_plan(problem, device, options);
-  return Status(
-      StatusCode::unsupported,
-      "device is CUDA " + std::to_string(device.index) +
-          "; this build has no CUDA engine (it was made without a CUDA compiler of version 13, or with FFC_CUDA=off)");
-} catch (const std::bad_alloc&) {
-  return Status(StatusCode::internal, "not enough memory for the plan");
+  return plan_on(device, &Backend::make_short_plan, problem, options);
 }
 
 Status short_conv(const ShortPlan& plan, const ShortForwardArguments& arguments, const Execution& execution) {

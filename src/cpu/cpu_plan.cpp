@@ -8,13 +8,13 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 #include <string>
 
 #include "algo/planner.h"
 #include "backend/backend.h"
 #include "cpu/chosen.h"
 #include "cpu/kernels.h"
+#include "cpu/make_plan.h"
 #include "cpu/tasks.h"
 #include "cpu/thread_pool.h"
 
@@ -238,27 +238,10 @@ class CpuPlan final : public BackendPlan {
   std::int64_t forward_slice_ = 1, backward_slice_ = 1;
 };
 
-template <typename T>
-Result<Plan> make_plan_of(const Problem& problem, Device device, int workers) {
-  const Kernels<T>* kernels = chosen<Kernels<T>>();
-  if (!kernels) {
-    // The choice was made once, at the first plan; the variable may be gone by now.
-    const char* name = std::getenv("FFC_CPU_TARGET");
-    return Status(StatusCode::unsupported, std::string("FFC_CPU_TARGET is '") + (name ? name : "") +
-                                               "'; this machine and build have: " + target_names<Kernels<T>>());
-  }
-  return Plan(std::make_shared<CpuPlan<T>>(problem, device, workers, *kernels));
-}
-
 }  // namespace
 
 Result<Plan> make_plan(const Problem& problem, Device device, PlanOptions options) {
-  if (device.index != 0)
-    return Status(StatusCode::invalid_argument,
-                  "device index is " + std::to_string(device.index) + "; a CPU has index 0 only");
-  const int workers = options.workers ? options.workers : hardware_workers();
-  if (problem.dtype == DType::f64) return make_plan_of<double>(problem, device, workers);
-  return make_plan_of<float>(problem, device, workers);
+  return make_cpu_plan<Kernels, CpuPlan, Plan>(problem, device, options);
 }
 
 const char* target_name() {

@@ -5,14 +5,13 @@
 #include "cpu/short_plan.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 #include <string>
 
 #include "algo/short_check.h"
 #include "backend/short_backend.h"
-#include "cpu/chosen.h"
 #include "cpu/kernels.h"
+#include "cpu/make_plan.h"
 #include "cpu/short_kernels.h"
 #include "cpu/tasks.h"
 #include "cpu/thread_pool.h"
@@ -213,26 +212,10 @@ class CpuShortPlan final : public ShortBackendPlan {
   int workers_ = 1;
 };
 
-template <typename T>
-Result<ShortPlan> make_plan_of(const ShortProblem& problem, Device device, int workers) {
-  const ShortKernels<T>* kernels = chosen<ShortKernels<T>>();
-  if (!kernels) {
-    const char* name = std::getenv("FFC_CPU_TARGET");
-    return Status(StatusCode::unsupported, std::string("FFC_CPU_TARGET is '") + (name ? name : "") +
-                                               "'; this machine and build have: " + target_names<ShortKernels<T>>());
-  }
-  return ShortPlan(std::make_shared<CpuShortPlan<T>>(problem, device, workers, *kernels));
-}
-
 }  // namespace
 
 Result<ShortPlan> make_short_plan(const ShortProblem& problem, Device device, PlanOptions options) {
-  if (device.index != 0)
-    return Status(StatusCode::invalid_argument,
-                  "device index is " + std::to_string(device.index) + "; a CPU has index 0 only");
-  const int workers = options.workers ? options.workers : hardware_workers();
-  if (problem.dtype == DType::f64) return make_plan_of<double>(problem, device, workers);
-  return make_plan_of<float>(problem, device, workers);
+  return make_cpu_plan<ShortKernels, CpuShortPlan, ShortPlan>(problem, device, options);
 }
 
 }  // namespace ffc::cpu
