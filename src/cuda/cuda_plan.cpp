@@ -12,6 +12,7 @@
 #include "backend/backend.h"
 #include "cuda/grid.h"
 #include "cuda/sizes.h"
+#include "cuda/status.h"
 
 namespace ffc::cuda {
 namespace {
@@ -42,14 +43,6 @@ DeviceFacts facts_of(int index) {
 std::string version(int cuda) { return std::to_string(cuda / 1000) + "." + std::to_string(cuda % 1000 / 10); }
 std::string architecture(const DeviceFacts& facts) {
   return "sm_" + std::to_string(facts.major) + std::to_string(facts.minor);
-}
-
-Status unsupported(Device device, const std::string& why) {
-  return {StatusCode::unsupported, "device is CUDA " + std::to_string(device.index) + "; " + why};
-}
-
-Status failed(const std::string& what, int error) {
-  return {StatusCode::internal, what + " failed: " + error_text(error)};
 }
 
 Status check_facts(Device device, const DeviceFacts& facts) {

@@ -8,19 +8,13 @@
 #include "backend/short_backend.h"
 #include "cuda/cuda_plan.h"
 #include "cuda/short/short_launch.h"
+#include "cuda/status.h"
 
 namespace ffc::cuda {
 namespace {
 
 // The device code counts batches, channels, samples and taps in 32 bits, and steps beyond the last.
 constexpr std::int64_t kMost = 1 << 30;
-
-Status unsupported(Device device, const std::string& why) {
-  return {StatusCode::unsupported, "device is CUDA " + std::to_string(device.index) + "; " + why};
-}
-Status failed(const std::string& what, int error) {
-  return {StatusCode::internal, what + " failed: " + error_text(error)};
-}
 
 // What of a problem the engine does not take, whatever the device.
 Status check_problem(const ShortProblem& p, Device device) {

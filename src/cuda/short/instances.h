@@ -32,7 +32,6 @@ struct ShortKernels {
   ShortKernel any_output, any_gradient, any_final_state;
   ShortKernel any_dx[2], any_taps[2], any_initial_gradient[2];  // [g of the samples' type, floats]
   ShortKernel gate[kTunedTaps][kPaddings], any_gate;
-  ShortKernel gate_backward[kTunedTaps][kPaddings], any_gate_gradient;
   ShortKernel add_splits;
 };
 

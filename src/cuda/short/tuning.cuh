@@ -19,8 +19,6 @@ constexpr Tuning first_forward_tuning(bool active) { return {0, active ? 2 : 4, 
 constexpr Tuning first_backward_tuning(bool active) { return {0, active ? 1 : 2, 128, 4}; }
 /// Three rows at once.
 constexpr Tuning gate_tuning(int chunks) { return {0, chunks > 2 ? 1 : 2, 256, 2}; }
-/// Weights and sums of three rows too.
-constexpr Tuning gate_backward_tuning() { return {0, 1, 128, 3}; }
 
 /// Weights, window and rows on the way are registers.
 constexpr Tuning last_forward_tuning(int taps, int chunk) {
