@@ -81,4 +81,72 @@ struct Layout {
   }
 };
 
+/// The address `address` of a lane, with the place `constant` of what the lane does not decide (a step of an unrolled
+/// loop) added to it: the functions above are linear in XOR, and only the bits of a chunk's turn are in both.
+__device__ __forceinline__ u32 joined(u32 address, int constant) {
+  constexpr int kTurn = 7 * 16;
+  return (address ^ (constant & kTurn)) + (constant & ~kTurn);
+}
+
+/// Places that are computed once, before a loop.
+template <class Places>
+__device__ __forceinline__ Places kept(Places places) {
+  places.each([](u32& place) { place = opaque(place); });
+  return places;
+}
+
+/// Where a lane finds the samples of a row: its own chunks, and those of its warp's outer units. Multiples of 128.
+template <class At>
+struct SamplePlaces {
+  u32 own, units;
+
+  __device__ __forceinline__ SamplePlaces(u32 base, int thread)
+      : own(base + At::sample(thread)),
+        units(base + At::sample(At::unit_chunk((thread >> 5) * At::kUnitsPerWarp, (thread & 31) >> 2, thread & 3, 0))) {
+  }
+  template <class F>
+  __device__ __forceinline__ void each(F f) {
+    f(own), f(units);
+  }
+  __device__ __forceinline__ SamplePlaces moved(int by) const {
+    SamplePlaces places = *this;
+    places.each([by](u32& place) { place += by; });
+    return places;
+  }
+  __device__ __forceinline__ u32 own_chunk(int j) const { return joined(own, At::sample(j * At::kThreads)); }
+  __device__ __forceinline__ u32 unit_chunk(int i, int j) const {
+    return joined(units, At::sample(At::unit_chunk(i, 0, 0, j)));
+  }
+};
+
+/// Where a lane reads and writes in an exchange whose first plane begins at a multiple of 128.
+template <class At>
+struct ExchangePlaces {
+  u32 columns, rows, words, units, results;
+  __device__ __forceinline__ ExchangePlaces(u32 base, int thread) {
+    const int warp = thread >> 5, lane = thread & 31, g = lane >> 2, t = lane & 3;
+    const int unit = warp * At::kUnitsPerWarp, pair = warp * At::kColumnsPerWarp;
+    const int matrix = lane >> 3;  // of ldmatrix: re, im of the first column; re, im of the second
+    columns = base + At::column_chunk(unit, g, t, 0);
+    rows = base + (matrix & 1) * At::kPlane + At::column_row(pair, matrix >> 1, lane & 7);
+    words = base + At::pair_word(pair, lane);
+    units = base + At::unit_words(unit, g, t);
+    results = base + At::result(thread);
+  }
+  template <class F>
+  __device__ __forceinline__ void each(F f) {
+    f(columns), f(rows), f(words), f(units), f(results);
+  }
+  __device__ __forceinline__ ExchangePlaces moved(int by) const {
+    ExchangePlaces places = *this;
+    places.each([by](u32& place) { place += by; });
+    return places;
+  }
+  __device__ __forceinline__ u32 column_chunk(int i, int r) const { return joined(columns, At::column_chunk(i, 0, 0, r)); }
+  __device__ __forceinline__ u32 column_row(int i) const { return joined(rows, At::column_row(i, 0, 0)); }
+  __device__ __forceinline__ u32 pair_word(int i) const { return joined(words, At::pair_word(i, 0)); }
+  __device__ __forceinline__ u32 unit_words(int i) const { return joined(units, At::unit_words(i, 0, 0)); }
+  __device__ __forceinline__ u32 result(int j) const { return joined(results, At::result(j * At::kThreads)); }
+};
+
 }  // namespace ffc::cuda

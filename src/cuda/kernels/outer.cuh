@@ -79,11 +79,11 @@ struct OuterTables {
   }
 };
 
-/// A unit forward. `x` gives, for tile n5, the register of samples (n1 = 2t, 2t + 1) of a row: x(n5, row). `first` is
-/// that of the tables, times what the rows are scaled by.
+/// A unit forward. `x` gives, for tile n5, the register of samples (n1 = 2t, 2t + 1) of a row: x(n5, row). `first`
+/// and `between` are those of the tables, one of them times what the rows are scaled by.
 template <class At, bool PAIRS, class Tables, class Samples>
-__device__ __forceinline__ void outer_forward(const Tables& a, const Dft8& dft8, const Stacked& first, int i, int unit,
-                                              int lane, Samples&& x, unsigned char* exchange) {
+__device__ __forceinline__ void outer_forward(const Tables& a, const Dft8& dft8, const Stacked& first,
+                                              Phases between, int i, Samples&& x, const ExchangePlaces<At>& exchange) {
   const Stacked second = Tables::kFolded ? stacked(a.second_forward[i], a.zero) : dft8.forward;
   u32 re[2][4], im[2][4];
 #pragma unroll
@@ -96,7 +96,7 @@ __device__ __forceinline__ void outer_forward(const Tables& a, const Dft8& dft8,
         z[e] = sum_columns(first, Tile{x(n5, 0), x(n5, 1)});
       else
         z[e] = sum_columns_real(first, x(n5, 0));
-      if constexpr (At::O == 64) z[e] = sum_columns(second, times(z[e], a.between_forward[i]));
+      if constexpr (At::O == 64) z[e] = sum_columns(second, times(z[e], between));
       if constexpr (Tables::kTurned)
         if (!(Tables::kFolded && n5 == kMiddle)) z[e] = times(z[e], a.forward.get(n5));
     }
@@ -105,9 +105,9 @@ __device__ __forceinline__ void outer_forward(const Tables& a, const Dft8& dft8,
   }
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
-    unsigned char* to = exchange + At::column_chunk(unit, lane >> 2, lane & 3, r);
-    *reinterpret_cast<uint4*>(to) = make_uint4(re[r][0], re[r][1], re[r][2], re[r][3]);
-    *reinterpret_cast<uint4*>(to + At::kPlane) = make_uint4(im[r][0], im[r][1], im[r][2], im[r][3]);
+    const u32 to = exchange.column_chunk(i, r);
+    shared_at<uint4>(to) = make_uint4(re[r][0], re[r][1], re[r][2], re[r][3]);
+    shared_at<uint4>(to + At::kPlane) = make_uint4(im[r][0], im[r][1], im[r][2], im[r][3]);
   }
 }
 
@@ -116,14 +116,14 @@ __device__ __forceinline__ u32 word(const uint4& v, int i) { return i == 0 ? v.x
 /// A unit back to samples, in place: the real parts in the first plane, in pairs the imaginary parts in the second.
 /// `last` is that of the tables, times what the results are scaled by.
 template <class At, bool PAIRS, class Tables>
-__device__ __forceinline__ void outer_inverse(const Tables& a, const Dft8& dft8, const Stacked& last, int i, int unit,
-                                              int lane, unsigned char* exchange) {
-  unsigned char* at = exchange + At::unit_words(unit, lane >> 2, lane & 3);
+__device__ __forceinline__ void outer_inverse(const Tables& a, const Dft8& dft8, const Stacked& last, int i,
+                                              const ExchangePlaces<At>& exchange) {
+  const u32 at = exchange.unit_words(i);
   uint4 in_re[2], in_im[2];
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
-    in_re[r] = *reinterpret_cast<const uint4*>(at + 128 * r);
-    in_im[r] = *reinterpret_cast<const uint4*>(at + 128 * r + At::kPlane);
+    in_re[r] = shared_at<uint4>(at + 128 * r);
+    in_im[r] = shared_at<uint4>(at + 128 * r + At::kPlane);
   }
   const Stacked second = Tables::kFolded ? stacked_conjugate(a.second_inverse[i], a.zero) : dft8.inverse;
   u32 re[2][4], im[2][4];
@@ -148,9 +148,9 @@ __device__ __forceinline__ void outer_inverse(const Tables& a, const Dft8& dft8,
   }
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
-    *reinterpret_cast<uint4*>(at + 128 * r) = make_uint4(re[r][0], re[r][1], re[r][2], re[r][3]);
+    shared_at<uint4>(at + 128 * r) = make_uint4(re[r][0], re[r][1], re[r][2], re[r][3]);
     if constexpr (PAIRS)
-      *reinterpret_cast<uint4*>(at + 128 * r + At::kPlane) = make_uint4(im[r][0], im[r][1], im[r][2], im[r][3]);
+      shared_at<uint4>(at + 128 * r + At::kPlane) = make_uint4(im[r][0], im[r][1], im[r][2], im[r][3]);
   }
 }
 

@@ -17,12 +17,18 @@ struct RowsView {
 
 struct Half {
   __device__ static __forceinline__ float2 wide(u32 v) { return __half22float2(as_half2(v)); }
+  __device__ static __forceinline__ u32 halves(u32 v) { return v; }
+  __device__ static __forceinline__ u32 halves_of_product(u32 a, u32 b) { return mul(a, b); }
   __device__ static __forceinline__ u32 narrow(float a, float b) { return pack(a, b); }
   static constexpr bool kIsHalf = true;
 };
 struct BFloat {
   __device__ static __forceinline__ float2 wide(u32 v) {
     return {__uint_as_float(v << 16), __uint_as_float(v & 0xffff0000u)};
+  }
+  __device__ static __forceinline__ u32 halves(u32 v) { return pack(wide(v).x, wide(v).y); }
+  __device__ static __forceinline__ u32 halves_of_product(u32 a, u32 b) {
+    return pack(wide(a).x * wide(b).x, wide(a).y * wide(b).y);
   }
   __device__ static __forceinline__ u32 narrow(float a, float b) {
     const __nv_bfloat162 v = __floats2bfloat162_rn(a, b);
@@ -53,8 +59,8 @@ struct Aligned {
     if (at < length) __stcs(reinterpret_cast<u32*>(row + at), v);
   }
   /// Eight to shared memory, asynchronously.
-  __device__ static __forceinline__ void copy(unsigned char* to, const std::uint16_t* row, int at, int length) {
-    copy_async(shared_address(to), at < length ? row + at : row, at < length ? 16 : 0);
+  __device__ static __forceinline__ void copy(u32 to, const std::uint16_t* row, int at, int length) {
+    copy_async(to, row + at, at < length ? 16 : 0);
   }
 };
 struct Any {
@@ -84,21 +90,29 @@ struct Any {
     if (at < length) row[at] = static_cast<std::uint16_t>(v);
     if (at + 1 < length) row[at + 1] = static_cast<std::uint16_t>(v >> 16);
   }
-  __device__ static __forceinline__ void copy(unsigned char* to, const std::uint16_t* row, int at, int length) {
-    *reinterpret_cast<uint4*>(to) = load(row, at, length);
+  __device__ static __forceinline__ void copy(u32 to, const std::uint16_t* row, int at, int length) {
+    shared_at<uint4>(to) = load(row, at, length);
   }
 };
 
-// ---- scales. A group of samples is kept as halves times 2^-stored; a row goes through the transform times
-// 2^-exponent, its largest magnitude in [4, 8) then.
+// ---- scales. A group of samples is kept as halves times 2^-stored. A row goes through the transform times 2^-exponent,
+// the mean of its M squares in [1/2, 2) then: by Parseval nothing on the way exceeds sqrt(2 M) times a stage's
+// rounding, whatever the row is. Mostly the samples, or their products with the pregate, are halves as they are.
 
 struct Scale {
-  u32 magnitude;  // the largest, as the bits of a non-negative float; they order as integers, with NaN last
+  int energy;  // the sum of squares of a group's halves, in units of 1 / kEnergyUnit
   int stored;
-  int energy;  // in pairs: the sum of squares times 2^8 4^-top_of(magnitude)
 };
 
+inline constexpr float kEnergyUnit = 256;
+/// Groups whose energy is in between are kept as they are: of 512 samples, a root of the mean square from 0.01 to 11.
+/// That of a row, 64 groups, fits an integer.
+inline constexpr int kLeastEnergy = 16, kMostEnergy = 1 << 24;
+/// Stands for a lane's sum that is larger, infinite or NaN.
+inline constexpr float kLargestLaneEnergy = 0x1p25f;
+
 inline constexpr u32 kInfinity = 0x7f800000u;
+inline constexpr int kTopOfInfinity = 126;
 
 /// 2^e, for e in [-126, 127].
 __device__ __forceinline__ float power_of_two(int e) { return __int_as_float((127 + e) << 23); }
@@ -107,39 +121,39 @@ __device__ __forceinline__ float power_of_two(int e) { return __int_as_float((12
 __device__ __forceinline__ u32 half_power_of_two(int e) {
   return e >= -14 ? static_cast<u32>(min(e, 15) + 15) << 10 : e >= -24 ? 1u << (e + 24) : 0u;
 }
+/// 2^e twice, for e in [-14, 15].
+__device__ __forceinline__ u32 two_halves(int e) { return 0x3c003c00u + static_cast<u32>(e) * 0x04000400u; }
 
-/// e such that a magnitude is in [4, 8) 2^e, at least -126; 126 for infinity and NaN, -126 for zero.
+/// e such that a magnitude, the bits of a non-negative float, is in [4, 8) 2^e, at least -126; kTopOfInfinity for
+/// infinity and NaN.
 __device__ __forceinline__ int top_of(u32 magnitude) { return max(static_cast<int>(magnitude >> 23) - 129, -126); }
 
 __device__ __forceinline__ u32 larger_magnitude(u32 a, u32 b) {
   return as_bits(__hmax2_nan(as_half2(a), __habs2(as_half2(b))));
 }
 
-/// Turns a warp's group of WORDS * 32 words of two samples into halves of x = u, or u pregate, in place.
-template <class Type, int WORDS>
-__device__ __forceinline__ Scale scaled_halves(u32 (&x)[WORDS], const u32 (&pregate)[WORDS], bool gated) {
-  u32 unscaled[WORDS];
-  if constexpr (Type::kIsHalf) {
-    u32 largest = 0;
+/// The energy of a warp's group of WORDS * 32 words of two halves. Infinities and NaN are beyond kMostEnergy.
+template <int WORDS>
+__device__ __forceinline__ int energy_of(const u32 (&x)[WORDS]) {
+  u32 sum = 0;
 #pragma unroll
-    for (int i = 0; i < WORDS; ++i) {
-      unscaled[i] = x[i];
-      if (gated) x[i] = mul(x[i], pregate[i]);
-      largest = larger_magnitude(largest, x[i]);
-    }
-    const u32 bits = __reduce_max_sync(~0u, max(largest & 0xffffu, largest >> 16));
-    // A product in half precision, from 2^-6 and finite, has one rounding as in fp32.
-    if (!gated || bits - 0x2400u < 0x7c00u - 0x2400u)
-      return {__float_as_uint(__half2float(__ushort_as_half(static_cast<unsigned short>(bits)))), 0, 0};
-  } else {
-#pragma unroll
-    for (int i = 0; i < WORDS; ++i) unscaled[i] = x[i];
-  }
+  for (int i = 0; i < WORDS; ++i) sum = fma(x[i], x[i], sum);
+  const float2 halves = __half22float2(as_half2(sum));
+  return __reduce_add_sync(~0u, __float2int_rn(fminf((halves.x + halves.y) * kEnergyUnit, kLargestLaneEnergy)));
+}
+
+__device__ __forceinline__ bool is_ordinary(int energy) { return energy >= kLeastEnergy && energy < kMostEnergy; }
+
+/// Turns a warp's group of WORDS * 32 words of two samples, whose energy is not ordinary, into halves of x = u, or u
+/// pregate, in place. An infinity or a NaN makes all of its own row NaN; it must not reach the other row of a pair, so
+/// its group travels as zeros.
+template <class Type, bool PAIRS, int WORDS>
+__device__ __forceinline__ Scale to_scaled_halves(u32 (&x)[WORDS], const u32 (&pregate)[WORDS], bool gated) {
   float2 f[WORDS];
   u32 largest = 0;
 #pragma unroll
   for (int i = 0; i < WORDS; ++i) {
-    f[i] = Type::wide(unscaled[i]);
+    f[i] = Type::wide(x[i]);
     if (gated) {
       const float2 p = Type::wide(pregate[i]);
       f[i].x *= p.x, f[i].y *= p.y;
@@ -147,74 +161,63 @@ __device__ __forceinline__ Scale scaled_halves(u32 (&x)[WORDS], const u32 (&preg
     largest = max(largest, max(__float_as_uint(fabsf(f[i].x)), __float_as_uint(fabsf(f[i].y))));
   }
   const u32 magnitude = __reduce_max_sync(~0u, largest);
-  const int stored = top_of(magnitude);
+  const bool finite = magnitude < kInfinity;
+  const int stored = magnitude == 0 ? 0 : top_of(magnitude);
   const float down = power_of_two(-stored);
 #pragma unroll
-  for (int i = 0; i < WORDS; ++i) x[i] = pack(f[i].x * down, f[i].y * down);
-  return {magnitude, stored, 0};
+  for (int i = 0; i < WORDS; ++i) x[i] = finite || !PAIRS ? pack(f[i].x * down, f[i].y * down) : 0;
+  return {finite ? energy_of(x) : 0, stored};
 }
 
-/// The sum of squares of a group, times 2^8 4^-top_of(magnitude).
-template <int WORDS>
-__device__ __forceinline__ int energy_of(const u32 (&x)[WORDS], const Scale& scale) {
-  static_assert(WORDS <= 8, "a lane's squares, each below 64 * 64, must fit half precision");
-  const int top = top_of(scale.magnitude) - scale.stored;
-  const bool comfortable = top >= -9 && top <= 3;  // halves up to 64: their squares neither overflow nor vanish
-  u32 sum = 0;
-  if (comfortable) {
-#pragma unroll
-    for (int i = 0; i < WORDS; ++i) sum = fma(x[i], x[i], sum);
-  } else {
-    const u32 down = half_power_of_two(-top) * 0x10001u;
-#pragma unroll
-    for (int i = 0; i < WORDS; ++i) {
-      const u32 v = mul(x[i], down);
-      sum = fma(v, v, sum);
-    }
-  }
-  const float2 halves = __half22float2(as_half2(sum));
-  return __reduce_add_sync(~0u, __float2int_rn((halves.x + halves.y) * power_of_two(comfortable ? 8 - 2 * top : 8)));
-}
-
-/// The same for rows that travel in pairs, with the energy that balances them. An infinity or a NaN makes all of its
-/// own row NaN; it must not reach the other row, so its group travels as zeros.
+/// The same of any group.
 template <class Type, bool PAIRS, int WORDS>
 __device__ __forceinline__ Scale to_halves(u32 (&x)[WORDS], const u32 (&pregate)[WORDS], bool gated) {
-  Scale scale = scaled_halves<Type>(x, pregate, gated);
-  if constexpr (PAIRS) {
-    if (scale.magnitude >= kInfinity) {
-      asm volatile("");  // a branch: it is never taken, and selecting would cost every row
+  u32 halves[WORDS];
 #pragma unroll
-      for (int i = 0; i < WORDS; ++i) x[i] = 0;
-    }
-    scale.energy = energy_of(x, scale);
-  }
-  return scale;
+  for (int i = 0; i < WORDS; ++i) halves[i] = gated ? Type::halves_of_product(x[i], pregate[i]) : Type::halves(x[i]);
+  const int energy = energy_of(halves);
+  if (!is_ordinary(energy)) return to_scaled_halves<Type, PAIRS>(x, pregate, gated);
+#pragma unroll
+  for (int i = 0; i < WORDS; ++i) x[i] = halves[i];
+  return {energy, 0};
 }
 
-/// How the rows that travel together are scaled: x 2^-exponent. Each row of a pair has its own exponent, such that
-/// their norms are within sqrt(2): the rounding errors of the louder row are in the other one too.
+/// How the rows that travel together are scaled: x 2^-exponent. The rows of a pair are scaled such that their norms are
+/// within sqrt(2): the rounding errors of the louder row are in the other one too.
 template <int ROWS>
 struct RowScales {
   int exponent[ROWS];
   bool finite[ROWS];
 
   RowScales() = default;
-  /// `energy`: in pairs, of each row, times 4^-top_of(magnitude). `raw`: the halves are the samples themselves, which
-  /// 2^15 brings up as far as half precision can.
-  __device__ __forceinline__ RowScales(const u32 (&magnitude)[ROWS], const float (&energy)[ROWS], bool raw) {
+  /// The sum of squares of a row of POINTS is energy / kEnergyUnit 4^top.
+  template <int POINTS>
+  __device__ __forceinline__ static RowScales of(const float (&energy)[ROWS], const int (&top)[ROWS]) {
+    // 0.01^2, of a row that is not silent: silent rows do not matter.
+    constexpr float kPerMeanSquare = 2 / (kEnergyUnit * POINTS), kSilence = 0x1p-13f;
+    RowScales scales;
 #pragma unroll
     for (int r = 0; r < ROWS; ++r) {
-      finite[r] = magnitude[r] < kInfinity;
-      exponent[r] = top_of(magnitude[r]);
+      const float twice_mean = fmaxf(energy[r] * kPerMeanSquare, kSilence);
+      scales.exponent[r] = top[r] + ((static_cast<int>(__float_as_uint(twice_mean) >> 23) - 127) >> 1);
+      scales.finite[r] = top[r] < kTopOfInfinity;
     }
     if constexpr (ROWS == 2)
       if (energy[0] > 0 && energy[1] > 0)  // round(log2(energy ratio) / 2)
-        exponent[1] += (static_cast<int>(__float_as_uint(__fdividef(2 * energy[1], energy[0])) >> 23) - 127) >> 1;
+        scales.exponent[1] = scales.exponent[0] + top[1] - top[0] +
+            ((static_cast<int>(__float_as_uint(__fdividef(2 * energy[1], energy[0])) >> 23) - 127) >> 1);
 #pragma unroll
-    for (int r = 0; r < ROWS; ++r) exponent[r] = max(exponent[r], raw ? -15 : -126);
+    for (int r = 0; r < ROWS; ++r) scales.exponent[r] = max(-126, min(scales.exponent[r], 126));
+    return scales;
   }
 };
+
+/// The scale of the products of two spectra, of the first rows or the second.
+template <int ROWS>
+__device__ __forceinline__ float product_scale(const RowScales<ROWS>& x, const RowScales<ROWS>& g, bool second) {
+  return power_of_two(second ? x.exponent[ROWS - 1] : x.exponent[0]) *
+         power_of_two(second ? g.exponent[ROWS - 1] : g.exponent[0]);
+}
 
 /// How a row's results come out: y = v 2^exponent factor, times postgate, v the halves that the transform has left.
 /// BY_STAGE: without postgate, halves may get their scale from the constants of the last stage.
@@ -228,7 +231,7 @@ struct Finish {
   /// `factor`: of the channel, or NaN.
   __device__ __forceinline__ Finish(int exponent, float factor, bool is_gated)
       : once(power_of_two(exponent) * factor), gated(is_gated) {
-    exact = Type::kIsHalf && once >= 0x1p-6f && once <= 0x1p6f;
+    exact = Type::kIsHalf && once >= 0x1p-6f && once <= 0x1p14f;
     twice = pack(once, once);
     if (once > 0x1p127f) once = 0x1p127f;
   }

@@ -31,6 +31,7 @@ struct SerialBackward {
   using Stored = StoredOuter<Outer, !kKept>;
   static constexpr int kTableBytes = InnerTables::kTableBytes + Outer::kTableBytes + Stored::kBytes;
   static constexpr int kSumsBytes = kKept ? 8 * At::M : 0;
+  static_assert(kTableBytes % 128 == 0, "the exchange begins at a multiple of 128");
   static constexpr int kScaleBytes = (Row::kScaleBytes + 15) / 16 * 16;
   static constexpr int kSharedBytes = kTableBytes + 2 * At::kPlane + kSumsBytes + kScaleBytes;
   static_assert(kSharedBytes <= 227 * 1024, "a block's shared memory");
@@ -53,15 +54,17 @@ __global__ void __launch_bounds__(SerialBackward<ROW, PAIRS, Type, Access>::kThr
   constexpr int kRows = Kernel::kRows, R = Kernel::R, kPairs = Kernel::kPairs;
   let_next_kernel_start();
 
-  extern __shared__ __align__(16) unsigned char shared[];
+  extern __shared__ __align__(128) unsigned char shared[];
   int thread = threadIdx.x, warp = thread >> 5, lane = thread & 31;
   // A new step: addresses are computed anew, which costs less than the registers to keep them.
-  auto step = [&] { thread = fresh(thread) & (At::kThreads - 1), warp = thread >> 5, lane = thread & 31; };
+  auto step = [&] { thread = opaque(thread) & (At::kThreads - 1), warp = thread >> 5, lane = thread & 31; };
   unsigned char* exchange = shared + Kernel::kTableBytes;
   float4* const own_sums = reinterpret_cast<float4*>(exchange + 2 * At::kPlane);
   uint4* const waiting = p.waiting + static_cast<long long>(blockIdx.x) * (At::M / 4);  // X, as spectra are stored
   Scale* scales = reinterpret_cast<Scale*>(exchange + 2 * At::kPlane + Kernel::kSumsBytes);
-  const Row rows{exchange, scales, p.work.batch, p.length};
+  const u32 memory = shared_address(exchange);
+  auto rows = [&]() -> Row { return {SamplePlaces<At>(memory, thread), scales, p.work.batch, p.length}; };
+  auto places = [&] { return ExchangePlaces<At>(memory, thread); };
   const bool pregated = p.pregate.data != nullptr, postgated = p.postgate.data != nullptr;
   const bool want_dx = p.du.data || p.dpregate.data, want_c = p.dpostgate.data != nullptr,
              want_sums = p.sums != nullptr;
@@ -76,42 +79,30 @@ __global__ void __launch_bounds__(SerialBackward<ROW, PAIRS, Type, Access>::kThr
   stored.set(outer, lane);
   auto tile_of = [&](int pair, int e, int k3) { return (((warp * kPairs + pair) * 2 + e) * R + k3) * 32 + lane; };
 
-  // Rows b, b + 1 of a tensor to the second-level cache: every eighth thread asks for a line.
-  auto prefetch = [&](const RowsView& view, int b, int h) {
-    if (view.data == nullptr || thread % 8 != 0) return;
-#pragma unroll
-    for (int r = 0; r < kRows; ++r)
-#pragma unroll
-      for (int j = 0; j < At::kChunksPerThread; ++j) {
-        const int s = 8 * (j * At::kThreads + thread);
-        if (b + r < p.work.batch && s < p.length) prefetch_line(Access::row(view, b + r, h) + s);
-      }
-  };
+  auto prefetch = [&](const RowsView& view, int b, int h) { rows().prefetch(view, b, h, thread); };
   // The outer transform of rows u gate: a barrier before it, one within, and one after. Rows that stay out of `mask`,
   // and in pairs those that are not finite, travel as zeros.
   auto outer_forward_of = [&](const RowsView& u, const RowsView& gate, bool gated, int b, int h, int mask,
                               RowScales<kRows>& scale) {
     sync();  // the exchange is free
     step();
-    rows.template prepare<0>(u, gate, gated, nullptr, b, h, thread);
+    rows().template prepare<0>(u, gate, gated, 0, b, h, thread);
     sync();
     step();
     bool raw;
-    scale = rows.row_scales(lane, raw);
+    scale = rows().row_scales(lane, raw);
     if constexpr (PAIRS) {
       bool cleared = false;
 #pragma unroll
       for (int r = 0; r < kRows; ++r) {
         if (scale.finite[r] && (mask >> r & 1)) continue;
         cleared = true;
-        for (int j = 0; j < At::kChunksPerThread; ++j)
-          *reinterpret_cast<uint4*>(exchange + r * At::kPlane + At::sample(j * At::kThreads + thread)) =
-              make_uint4(0, 0, 0, 0);
+        for (int group = 0; group < At::kChunksPerThread / Row::kTogether; ++group) rows().put(r, group, {});
       }
       if (cleared) sync();
     }
     if constexpr (!Kernel::kKept) stored.get_forward(outer, lane);
-    rows.template outer<false>(outer, inner.dft8, scale, raw, warp, lane, exchange);
+    rows().template outer<false>(outer, inner.dft8, rows().unit(0), scale, raw, warp, lane, places());
     sync();
     step();
   };
@@ -121,7 +112,7 @@ __global__ void __launch_bounds__(SerialBackward<ROW, PAIRS, Type, Access>::kThr
     stored.get_inverse(outer, lane);
 #pragma unroll
     for (int i = 0; i < At::kUnitsPerWarp; ++i)
-      outer_inverse<At, PAIRS>(outer, inner.dft8, outer.last, i, warp * At::kUnitsPerWarp + i, lane, exchange);
+      outer_inverse<At, PAIRS>(outer, inner.dft8, outer.last, i, places());
     sync();
     step();
   };
@@ -150,7 +141,7 @@ __global__ void __launch_bounds__(SerialBackward<ROW, PAIRS, Type, Access>::kThr
 #pragma unroll
         for (int i = 0; i < kPairs; ++i) {
           Tile(&X)[2][R] = tiles_of(i);
-          load_columns<At>(exchange, warp * kPairs + i, lane, X);
+          load_columns<At>(places(), i, X);
           inner.forward(X);
           if constexpr (!Kernel::kKept)
 #pragma unroll
@@ -166,8 +157,7 @@ __global__ void __launch_bounds__(SerialBackward<ROW, PAIRS, Type, Access>::kThr
           mask = 1;
           continue;
         }
-        const int row = PAIRS && mask == 2 ? 1 : 0;
-        float product = power_of_two(of_x.exponent[row]) * power_of_two(of_g.exponent[row]);
+        float product = product_scale(of_x, of_g, PAIRS && mask == 2);
 #pragma unroll
         for (int r = 0; r < kRows; ++r)
           if ((mask >> r & 1) && !(of_x.finite[r] && of_g.finite[r])) product = nan;
@@ -175,7 +165,7 @@ __global__ void __launch_bounds__(SerialBackward<ROW, PAIRS, Type, Access>::kThr
 #pragma unroll
         for (int i = 0; i < kPairs; ++i) {
           Tile g[2][R];
-          load_columns<At>(exchange, warp * kPairs + i, lane, g);
+          load_columns<At>(places(), i, g);
           inner.forward(g);
 #pragma unroll
           for (int first = 0; first < R; first += Kernel::kTogether) {
@@ -208,7 +198,7 @@ __global__ void __launch_bounds__(SerialBackward<ROW, PAIRS, Type, Access>::kThr
           }
           if (want_dx) {
             inner.inverse(g);
-            store_columns<At>(exchange, warp * kPairs + i, lane, g);
+            store_columns<At>(places(), i, g);
           }
         }
 
@@ -244,8 +234,7 @@ __global__ void __launch_bounds__(SerialBackward<ROW, PAIRS, Type, Access>::kThr
                 if (gated) load(factor, r, from, f);
 #pragma unroll
                 for (int j = 0; j < kAhead; ++j) {
-                  const int s = (from + j) * At::kThreads + thread;
-                  const uint4 v = *reinterpret_cast<const uint4*>(exchange + r * At::kPlane + At::result(s));
+                  const uint4 v = shared_at<uint4>(places().result(from + j) + r * At::kPlane);
                   store(finish, to, r, from + j, v, f[j]);
                 }
               }
@@ -281,7 +270,7 @@ __global__ void __launch_bounds__(SerialBackward<ROW, PAIRS, Type, Access>::kThr
               }
             }
             inner.inverse(X);
-            store_columns<At>(exchange, warp * kPairs + i, lane, X);
+            store_columns<At>(places(), i, X);
           }
           outer_inverse_of_all();
           write(of_x, p.dpostgate, p.dy, {}, {});

@@ -13,17 +13,19 @@ struct Samples {
   static constexpr int kRows = PAIRS ? 2 : 1;
   static constexpr int kBytes = kRows * At::kPlane;
   static constexpr int kTogether = 2;  // chunks of a lane that share a scale with those of its warp
-  static constexpr int kGroups = At::kChunks / 32 / kTogether;
+  static constexpr int kGroups = At::kChunks / 32 / kTogether, kGroupsPerThread = At::kChunksPerThread / kTogether;
   static constexpr int kScaleBytes = kRows * kGroups * static_cast<int>(sizeof(Scale));
-  static constexpr int kLargestByStage = 8;  // 2^-8 of a stage's entries, up to 1/4, is far from subnormal
   static_assert(At::kChunksPerThread % kTogether == 0, "groups are whole");
+  static_assert(kGroups <= 64, "the energies of a row add up in an integer");
 
-  unsigned char* place;  // kBytes
-  Scale* scales;         // [kRows][kGroups]
+  SamplePlaces<At> places;
+  Scale* scales;  // [kRows][kGroups]
   int batch, length;
 
-  /// Starts copies of rows b, b + 1 into `to`. Each thread copies the chunks that it will read.
-  __device__ __forceinline__ void fetch(const RowsView& rows, int b, int h, int thread, unsigned char* to) const {
+  __device__ __forceinline__ Samples moved(int by) const { return {places.moved(by), scales, batch, length}; }
+
+  /// Starts copies of rows b, b + 1 to `to` bytes past the places. Each thread copies the chunks that it will read.
+  __device__ __forceinline__ void fetch(const RowsView& rows, int b, int h, int thread, int to) const {
 #pragma unroll
     for (int r = 0; r < kRows; ++r) {
       const bool present = b + r < batch;
@@ -31,123 +33,191 @@ struct Samples {
       const int left = present ? length - 8 * thread : 0;
 #pragma unroll
       for (int j = 0; j < At::kChunksPerThread; ++j)
-        Access::copy(to + r * At::kPlane + At::sample(j * At::kThreads + thread), row, 8 * At::kThreads * j, left);
+        Access::copy(places.own_chunk(j) + to + r * At::kPlane, row, 8 * At::kThreads * j, left);
     }
   }
 
-  /// Halves and scales of x = u gate (`gated`) or u of rows b, b + 1. STAGED: samples, or samples and gates, have been
-  /// fetched; the rest is read from device memory.
+  /// Asks for rows b, b + 1 of a tensor (null data: of none) in the second-level cache, a line a thread at a time.
+  __device__ __forceinline__ void prefetch(const RowsView& rows, int b, int h, int thread) const {
+    constexpr int kLine = 64;  // samples
+    if (rows.data == nullptr) return;
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) {
+      if (b + r >= batch) return;
+      const std::uint16_t* row = Access::row(rows, b + r, h);
+#pragma unroll
+      for (int s = 0; s < At::M; s += kLine * At::kThreads)
+        if (s + kLine * thread < length) prefetch_line(row + s + kLine * thread);
+    }
+  }
+
+  /// Halves and scales of x = u gate (`gated`) or u of rows b, b + 1. STAGED: samples, or samples and gates (`gate_at`
+  /// bytes past the places), have been fetched; the rest is read from device memory.
   template <int STAGED>
-  __device__ __forceinline__ void prepare(const RowsView& u, const RowsView& gate, bool gated,
-                                          const unsigned char* staged_gate, int b, int h, int thread) const {
+  __device__ __forceinline__ void prepare(const RowsView& u, const RowsView& gate, bool gated, int gate_at, int b,
+                                          int h, int thread) const {
 #pragma unroll
     for (int r = 0; r < kRows; ++r)
 #pragma unroll
-      for (int group = 0; group < At::kChunksPerThread / kTogether; ++group) {
+      for (int group = 0; group < kGroupsPerThread; ++group) {
         u32 x[4 * kTogether], factors[4 * kTogether];
-        auto read = [&](const RowsView& rows, bool is_staged, const unsigned char* staged, u32(&words)[4 * kTogether]) {
+        auto read = [&](const RowsView& rows, bool is_staged, int from, u32(&words)[4 * kTogether]) {
 #pragma unroll
           for (int j = 0; j < kTogether; ++j) {
-            const int s = (group * kTogether + j) * At::kThreads + thread;
-            const uint4 chunk = is_staged ? *reinterpret_cast<const uint4*>(staged + r * At::kPlane + At::sample(s))
+            const int chunk_of = group * kTogether + j;
+            const uint4 chunk = is_staged ? shared_at<uint4>(places.own_chunk(chunk_of) + from + r * At::kPlane)
                                 : b + r < batch
                                     ? Access::load(Access::row(rows, b + r, h) + 8 * thread,
-                                                   8 * At::kThreads * (group * kTogether + j), length - 8 * thread)
+                                                   8 * At::kThreads * chunk_of, length - 8 * thread)
                                     : make_uint4(0, 0, 0, 0);
             words[4 * j] = chunk.x, words[4 * j + 1] = chunk.y, words[4 * j + 2] = chunk.z, words[4 * j + 3] = chunk.w;
           }
         };
-        read(u, STAGED >= 1, place, x);
-        if (gated) read(gate, STAGED == 2, staged_gate, factors);
+        read(u, STAGED >= 1, 0, x);
+        if (gated) read(gate, STAGED == 2, gate_at, factors);
         const Scale scale = to_halves<Type, PAIRS>(x, factors, gated);
-        if (gated || !Type::kIsHalf || STAGED == 0 || (PAIRS && scale.magnitude >= kInfinity))
-#pragma unroll
-          for (int j = 0; j < kTogether; ++j)
-            *reinterpret_cast<uint4*>(place + r * At::kPlane +
-                                      At::sample((group * kTogether + j) * At::kThreads + thread)) =
-                make_uint4(x[4 * j], x[4 * j + 1], x[4 * j + 2], x[4 * j + 3]);
-        if ((thread & 31) == 0) scales[r * kGroups + group * At::W + thread / 32] = scale;
+        if (gated || !Type::kIsHalf || STAGED == 0 || scale.stored != 0) put(r, group, x);
+        set_scale(r, group, thread, scale);
       }
   }
 
-  /// The scales of the rows, and whether the halves are the samples themselves.
-  __device__ __forceinline__ RowScales<kRows> row_scales(int lane, bool& raw) const {
-    u32 magnitude[kRows];
-    float energy[kRows];
-    bool stored = false;
+  /// Of halves that have been fetched and have no gate, prepare in two parts, so that other work lies between: their
+  /// energies, and the rest.
+  struct Energies {
+    int of[kRows][kGroupsPerThread];
+  };
+  __device__ __forceinline__ Energies energies() const {
+    Energies energies;
 #pragma unroll
-    for (int r = 0; r < kRows; ++r) {
-      constexpr int kPerLane = (kGroups + 31) / 32;
-      Scale scale[kPerLane];
-      u32 largest = 0;
+    for (int r = 0; r < kRows; ++r)
+#pragma unroll
+      for (int group = 0; group < kGroupsPerThread; ++group) {
+        u32 x[4 * kTogether];
+        get(r, group, x);
+        energies.of[r][group] = energy_of(x);
+      }
+    return energies;
+  }
+  __device__ __forceinline__ void prepare(const Energies& energies, int thread) const {
+#pragma unroll
+    for (int r = 0; r < kRows; ++r)
+#pragma unroll
+      for (int group = 0; group < kGroupsPerThread; ++group) {
+        Scale scale{energies.of[r][group], 0};
+        if (!is_ordinary(scale.energy)) {
+          u32 x[4 * kTogether];
+          get(r, group, x);
+          scale = to_scaled_halves<Type, PAIRS>(x, x, false);
+          put(r, group, x);
+        }
+        set_scale(r, group, thread, scale);
+      }
+  }
+
+  /// A thread's group of words of row r, and its scale.
+  __device__ __forceinline__ void get(int r, int group, u32 (&x)[4 * kTogether]) const {
+#pragma unroll
+    for (int j = 0; j < kTogether; ++j) {
+      const uint4 v = shared_at<uint4>(places.own_chunk(group * kTogether + j) + r * At::kPlane);
+      x[4 * j] = v.x, x[4 * j + 1] = v.y, x[4 * j + 2] = v.z, x[4 * j + 3] = v.w;
+    }
+  }
+  __device__ __forceinline__ void put(int r, int group, const u32 (&x)[4 * kTogether]) const {
+#pragma unroll
+    for (int j = 0; j < kTogether; ++j)
+      shared_at<uint4>(places.own_chunk(group * kTogether + j) + r * At::kPlane) =
+          make_uint4(x[4 * j], x[4 * j + 1], x[4 * j + 2], x[4 * j + 3]);
+  }
+  __device__ __forceinline__ void set_scale(int r, int group, int thread, const Scale& scale) const {
+    if ((thread & 31) == 0) scales[r * kGroups + group * At::W + thread / 32] = scale;
+  }
+
+  /// The scales of the rows. `raw`: every group is stored as it is.
+  __device__ __forceinline__ RowScales<kRows> row_scales(int lane, bool& raw) const {
+    constexpr int kPerLane = (kGroups + 31) / 32;
+    Scale scale[kRows][kPerLane];
+    int stored = 0;
+#pragma unroll
+    for (int r = 0; r < kRows; ++r)
 #pragma unroll
       for (int i = 0; i < kPerLane; ++i) {
         const int group = 32 * i + lane;
-        scale[i] = group < kGroups ? scales[r * kGroups + group] : Scale{0, 0, 0};
-        largest = max(largest, scale[i].magnitude), stored |= scale[i].stored != 0;
+        scale[r][i] = kGroups % 32 == 0 || group < kGroups ? scales[r * kGroups + group] : Scale{0, 0};
+        stored |= scale[r][i].stored;
       }
-      magnitude[r] = __reduce_max_sync(~0u, largest);
-      if constexpr (PAIRS) {
-        float sum = 0;
-#pragma unroll
-        for (int i = 0; i < kPerLane; ++i)
-          sum += scale[i].energy * power_of_two(max(2 * (top_of(scale[i].magnitude) - top_of(magnitude[r])), -126));
-        energy[r] = static_cast<float>(__reduce_add_sync(~0u, __float2int_rn(fminf(sum, 0x1p25f))));
-      } else {
-        energy[r] = 0;
-      }
-    }
-    raw = Type::kIsHalf && !__any_sync(~0u, stored);
-    return RowScales<kRows>(magnitude, energy, raw);
-  }
-
-  /// The outer transform of all the warp's units, into `exchange`. BY_STAGE: rows are brought to their scale by the
-  /// constants of the first stage, as far as these stay normal numbers; the samples themselves only where they are
-  /// larger, or their groups have scales of their own. It costs two registers to four.
-  template <bool BY_STAGE, class Tables>
-  __device__ __forceinline__ void outer(const Tables& tables, const Dft8& dft8, const RowScales<kRows>& scale, bool raw,
-                                        int warp, int lane, unsigned char* exchange) const {
-    const int g = lane >> 2, t = lane & 3;
-    int by_stage[kRows];
-    bool by_samples = !raw;
-#pragma unroll
-    for (int r = 0; r < kRows; ++r) {
-      by_stage[r] = BY_STAGE && raw ? min(scale.exponent[r], kLargestByStage) : 0;
-      by_samples |= scale.exponent[r] != by_stage[r];
-    }
-    Stacked first = tables.first;
-    if constexpr (BY_STAGE)
-      first =
-          scaled(first, half_power_of_two(-by_stage[0]) * 0x10001u, half_power_of_two(-by_stage[kRows - 1]) * 0x10001u);
-    u32 down[kRows];
-#pragma unroll
-    for (int r = 0; r < kRows; ++r) down[r] = half_power_of_two(-scale.exponent[r]) * 0x10001u;
-#pragma unroll
-    for (int i = 0; i < At::kUnitsPerWarp; ++i) {
-      const int unit = warp * At::kUnitsPerWarp + i;
-      uint4 v[kRows][2];
+    raw = !__any_sync(~0u, stored != 0);
+    int top[kRows]{};
+    if (!raw)  // all energies to the row's largest scale
 #pragma unroll
       for (int r = 0; r < kRows; ++r) {
-        u32 of_chunk[2];
+        int largest = -126;
 #pragma unroll
-        for (int j = 0; j < 2; ++j) {
-          const int s = At::unit_chunk(unit, g, t, j);
-          uint4& chunk = v[r][j];
-          chunk = *reinterpret_cast<const uint4*>(place + r * At::kPlane + At::sample(s));
-          if (BY_STAGE ? by_samples : !raw) {
-            const int group = s / (At::kThreads * kTogether) * At::W + s / 32 % At::W;
-            of_chunk[j] = half_power_of_two(scales[r * kGroups + group].stored - scale.exponent[r] + by_stage[r]);
-            if constexpr (BY_STAGE) {
-              const u32 twice = of_chunk[j] * 0x10001u;
-              chunk = make_uint4(mul(chunk.x, twice), mul(chunk.y, twice), mul(chunk.z, twice), mul(chunk.w, twice));
-            }
-          }
-        }
-        if (!BY_STAGE && !raw) down[r] = of_chunk[0] | of_chunk[1] << 16;
+        for (int i = 0; i < kPerLane; ++i)
+          if (scale[r][i].energy > 0 || scale[r][i].stored == kTopOfInfinity)
+            largest = max(largest, scale[r][i].stored);
+        top[r] = __reduce_max_sync(~0u, largest);
+#pragma unroll
+        for (int i = 0; i < kPerLane; ++i)
+          scale[r][i].energy = __float2int_rn(
+              scale[r][i].energy * power_of_two(max(2 * (scale[r][i].stored - top[r]), -126)));
       }
+    float energy[kRows];
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) {
+      int sum = scale[r][0].energy;
+      if constexpr (kPerLane == 2) sum += scale[r][1].energy;
+      energy[r] = static_cast<float>(__reduce_add_sync(~0u, sum));
+    }
+    return RowScales<kRows>::template of<At::M>(energy, top);
+  }
+
+  /// The samples of an outer unit in a lane.
+  struct Unit {
+    uint4 chunks[kRows][2];
+  };
+  __device__ __forceinline__ Unit unit(int i) const {
+    Unit unit;
+#pragma unroll
+    for (int r = 0; r < kRows; ++r)
+#pragma unroll
+      for (int j = 0; j < 2; ++j) unit.chunks[r][j] = shared_at<uint4>(places.unit_chunk(i, j) + r * At::kPlane);
+    return unit;
+  }
+
+  /// The outer transform of all the warp's units, `unit` the first, into the exchange. BY_STAGE: rows are brought to
+  /// their scale by constants, those of the first stage or of the turn after it; the samples themselves only where
+  /// groups have scales of their own. It costs two registers to four.
+  template <bool BY_STAGE, class Tables>
+  __device__ __forceinline__ void outer(const Tables& tables, const Dft8& dft8, Unit unit_of_row,
+                                        const RowScales<kRows>& scale, bool raw, int warp, int lane,
+                                        const ExchangePlaces<At>& exchange) const {
+    const int g = lane >> 2, t = lane & 3;
+    u32 down[kRows];
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) down[r] = raw ? two_halves(-scale.exponent[r]) : two_halves(0);
+    constexpr bool kByTurn = BY_STAGE && !PAIRS && At::O == 64;  // the scale may come later
+    Stacked first = tables.first;
+    if constexpr (BY_STAGE && !kByTurn) first = scaled(first, down[0], down[kRows - 1]);
+#pragma unroll
+    for (int i = 0; i < At::kUnitsPerWarp; ++i) {
+      if (i > 0) unit_of_row = unit(i);
+      auto& v = unit_of_row.chunks;
+      if (!raw)
+#pragma unroll
+        for (int r = 0; r < kRows; ++r)
+#pragma unroll
+          for (int j = 0; j < 2; ++j) {
+            uint4& chunk = v[r][j];
+            const int s = At::unit_chunk(warp * At::kUnitsPerWarp + i, g, t, j);
+            const int group = s / (At::kThreads * kTogether) * At::W + s / 32 % At::W;
+            const u32 own = half_power_of_two(scales[r * kGroups + group].stored - scale.exponent[r]) * 0x10001u;
+            chunk = make_uint4(mul(chunk.x, own), mul(chunk.y, own), mul(chunk.z, own), mul(chunk.w, own));
+          }
       if constexpr (At::O == 8) __syncwarp();  // the samples may lie where this warp's columns go
+      Phases between = tables.between_forward[i];
+      if constexpr (kByTurn) between = {mul(between.c, down[0]), mul(between.s, down[0])};
       outer_forward<At, PAIRS>(
-          tables, dft8, first, i, unit, lane,
+          tables, dft8, first, between, i,
           [&](int n5, int r) {
             const u32 a = word(v[r][0], n5 / 2), b = word(v[r][1], n5 / 2);
             const u32 x = n5 & 1 ? pack_high(a, b) : pack_low(a, b);
@@ -158,42 +228,35 @@ struct Samples {
   }
 };
 
-/// Column pairs pair, pair + 1, .. of the exchange, as tiles n3: rows n5, columns n4.
+/// Column pairs `first`, first + 1, .. of the warp, as tiles n3: rows n5, columns n4.
 template <class At, int COUNT>
-__device__ __forceinline__ void load_columns(const unsigned char* exchange, int pair, int lane,
-                                             Tile (&x)[COUNT][At::R]) {
-  const int matrix = lane >> 3;  // re, im of the first column; re, im of the second
+__device__ __forceinline__ void load_columns(const ExchangePlaces<At>& exchange, int first, Tile (&x)[COUNT][At::R]) {
 #pragma unroll
-  for (int i = 0; i < COUNT; i += 2) {
-    const u32 from =
-        shared_address(exchange) + (matrix & 1) * At::kPlane + At::column_row(pair + i / 2, matrix >> 1, lane & 7);
+  for (int i = 0; i < COUNT; i += 2)
 #pragma unroll
     for (int n3 = 0; n3 < At::R; ++n3) {
       u32 m[4];
-      load_matrices_transposed(m, from + 128 * n3);
+      load_matrices_transposed(m, exchange.column_row(first + i / 2) + 128 * n3);
       x[i][n3] = {m[0], m[1]}, x[i + 1][n3] = {m[2], m[3]};
     }
-  }
 }
 
 /// Tiles n3, rows n4, columns n5, back to where they came from, two columns to a word.
 template <class At, int COUNT>
-__device__ __forceinline__ void store_columns(unsigned char* exchange, int pair, int lane,
+__device__ __forceinline__ void store_columns(const ExchangePlaces<At>& exchange, int first,
                                               const Tile (&x)[COUNT][At::R]) {
   __syncwarp();
 #pragma unroll
-  for (int i = 0; i < COUNT; i += 2) {
-    unsigned char* to = exchange + At::pair_word(pair + i / 2, lane);
+  for (int i = 0; i < COUNT; i += 2)
 #pragma unroll
     for (int n3 = 0; n3 < At::R; ++n3)
 #pragma unroll
       for (int r = 0; r < 2; ++r) {
         const Tile a = x[i][n3], b = x[i + 1][n3];
-        u32* words = reinterpret_cast<u32*>(to + 256 * n3 + 128 * r);
-        words[0] = r ? pack_high(a.re, b.re) : pack_low(a.re, b.re);
-        words[At::kPlane / 4] = r ? pack_high(a.im, b.im) : pack_low(a.im, b.im);
+        const u32 to = exchange.pair_word(first + i / 2) + 256 * n3 + 128 * r;
+        shared_at<u32>(to) = r ? pack_high(a.re, b.re) : pack_low(a.re, b.re);
+        shared_at<u32>(to + At::kPlane) = r ? pack_high(a.im, b.im) : pack_low(a.im, b.im);
       }
-  }
 }
 
 /// (re, im) of one column and of the other.

@@ -20,66 +20,6 @@ namespace ffc::cuda {
 /// The tensors of a row, in the order in which they get room in shared memory.
 enum BackwardTensor { kTensorU, kTensorDy, kTensorPregate, kTensorPostgate, kTensors };
 
-/// The scales of x and g from those of their groups, a warp's lanes shared by the rows of both: as RowScales.
-template <int ROWS, int GROUPS, bool HALF>
-struct BackwardScales {
-  RowScales<ROWS> x, g;
-  bool raw_x, raw_g;  // the halves are the samples themselves
-
-  __device__ __forceinline__ BackwardScales(const Scale* scales, int lane) {
-    constexpr int kWidth = 16 / ROWS;  // lanes of a row
-    u32 magnitude = 0;
-    bool stored = false;
-#pragma unroll
-    for (int i = 0; i < GROUPS; i += kWidth) {
-      const int group = i + lane % kWidth;
-      if (group < GROUPS) {
-        const Scale scale = scales[lane / kWidth * GROUPS + group];
-        magnitude = max(magnitude, scale.magnitude), stored |= scale.stored != 0;
-      }
-    }
-#pragma unroll
-    for (int step = 1; step < kWidth; step *= 2) magnitude = max(magnitude, __shfl_xor_sync(~0u, magnitude, step));
-    int exponent = top_of(magnitude);
-    if constexpr (ROWS == 2) {
-      float energy = 0;
-#pragma unroll
-      for (int i = 0; i < GROUPS; i += kWidth) {
-        const int group = i + lane % kWidth;
-        if (group < GROUPS) {
-          const Scale scale = scales[lane / kWidth * GROUPS + group];
-          energy += scale.energy * power_of_two(max(2 * (top_of(scale.magnitude) - exponent), -126));
-        }
-      }
-#pragma unroll
-      for (int step = 1; step < kWidth; step *= 2) energy += __shfl_xor_sync(~0u, energy, step);
-      if (magnitude >= kInfinity) energy = 0;  // its partner keeps its own scale
-      const float other = __shfl_xor_sync(~0u, energy, kWidth);
-      if ((lane & kWidth) && energy > 0 && other > 0)
-        exponent += (static_cast<int>(__float_as_uint(__fdividef(2 * energy, other)) >> 23) - 127) >> 1;
-    }
-    const u32 any_stored = __ballot_sync(~0u, stored);
-    raw_x = HALF && (any_stored & 0xffffu) == 0, raw_g = HALF && any_stored >> 16 == 0;
-    if (lane < 16 ? raw_x : raw_g) exponent = max(exponent, -15);
-    const int both = 2 * exponent + (magnitude < kInfinity);
-#pragma unroll
-    for (int r = 0; r < ROWS; ++r) {
-      const int of_x = __shfl_sync(~0u, both, r * kWidth), of_g = __shfl_sync(~0u, both, 16 + r * kWidth);
-      x.exponent[r] = of_x >> 1, x.finite[r] = of_x & 1;
-      g.exponent[r] = of_g >> 1, g.finite[r] = of_g & 1;
-    }
-  }
-
-  /// Whether the products G conj(X) of both rows have the same scale.
-  __device__ __forceinline__ bool agree() const {
-    return x.exponent[0] + g.exponent[0] == x.exponent[ROWS - 1] + g.exponent[ROWS - 1];
-  }
-  __device__ __forceinline__ float product(bool second) const {
-    const int e = second ? x.exponent[ROWS - 1] : x.exponent[0], f = second ? g.exponent[ROWS - 1] : g.exponent[0];
-    return power_of_two(e) * power_of_two(f);
-  }
-};
-
 /// How a row's gradients come out.
 struct RowOutcome {
   int exponent;
@@ -101,7 +41,8 @@ struct StagedBackward {
   static constexpr bool kSharedSpectrum = At::O == 8;
   static constexpr int kSpectrumBytes = kSharedSpectrum ? 4 * At::M : 0;
   static constexpr int kTableBytes = InnerTables::kTableBytes + Outer::kTableBytes + Stored::kBytes + kSpectrumBytes;
-  static constexpr int kScaleBytes = (2 * Row::kScaleBytes + 2 * kRows * int{sizeof(RowOutcome)} + 15) / 16 * 16;
+  static_assert(kTableBytes % 128 == 0, "exchanges begin at a multiple of 128");
+  static constexpr int kScaleBytes = (2 * Row::kScaleBytes + 2 * kRows * int{sizeof(RowOutcome)} + 127) / 128 * 128;
   // Samples of this row and the next; of one row at a time; or of some tensors only, the rest from device memory.
   static constexpr int kRoom = (226 * 1024 / kBlocks - kTableBytes) / kTeams - 4 * At::kPlane - kScaleBytes;
   static constexpr int kSets = kRoom >= 2 * kTensors * Row::kBytes ? 2 : 1;
@@ -132,18 +73,18 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
   let_next_kernel_start();
   constexpr int kRows = Kernel::kRows, R = Kernel::R, kGroup = Row::kTogether;
 
-  extern __shared__ __align__(16) unsigned char shared[];
+  extern __shared__ __align__(128) unsigned char shared[];
   const int team = Kernel::kTeams > 1 ? threadIdx.x / At::kThreads : 0;
   int thread = threadIdx.x % At::kThreads, warp = thread >> 5, lane = thread & 31;
   // A new step: addresses are computed anew, which costs less than the registers to keep them.
   auto step = [&] {
-    if (Kernel::kFull) thread = fresh(thread) & (At::kThreads - 1), warp = thread >> 5, lane = thread & 31;
+    if (Kernel::kFull) thread = opaque(thread) & (At::kThreads - 1), warp = thread >> 5, lane = thread & 31;
   };
-  unsigned char* exchange_x = shared + Kernel::kTableBytes + team * Kernel::kTeamBytes;
-  unsigned char* exchange_g = exchange_x + 2 * At::kPlane;
-  unsigned char* samples = exchange_g + 2 * At::kPlane;  // of this row: [kept tensor]
-  unsigned char* samples_next = samples + (Kernel::kSets - 1) * Kernel::kSetBytes;
-  Scale* scales = reinterpret_cast<Scale*>(exchange_g + 2 * At::kPlane + Kernel::kSets * Kernel::kSetBytes);
+  unsigned char* const team_memory = shared + Kernel::kTableBytes + team * Kernel::kTeamBytes;
+  const u32 memory_x = shared_address(team_memory), memory_g = memory_x + 2 * At::kPlane;  // the exchanges
+  u32 samples = memory_g + 2 * At::kPlane;                                                 // of this row: [kept tensor]
+  u32 samples_next = samples + (Kernel::kSets - 1) * Kernel::kSetBytes;
+  Scale* scales = reinterpret_cast<Scale*>(team_memory + 4 * At::kPlane + Kernel::kSets * Kernel::kSetBytes);
   RowOutcome* outcomes = reinterpret_cast<RowOutcome*>(scales + 2 * kRows * Row::kGroups);  // x, g
   const bool pregated = p.pregate.data != nullptr, postgated = p.postgate.data != nullptr;
   const bool want_dx = p.du.data || p.dpregate.data, want_c = p.dpostgate.data != nullptr,
@@ -158,10 +99,10 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
   constexpr int kAll = (1 << kTensors) - 1;
   const int late = (p.dpregate.data ? 1 << kTensorU : 0) | (want_c ? 1 << kTensorDy : 0) |
                    (pregated && p.du.data ? 1 << kTensorPregate : 0);
-  auto place = [&](unsigned char* set, int tensor, int r, int chunk) {
+  auto place = [&](u32 set, int tensor, int r, int chunk) {
     return set + tensor * Row::kBytes + r * At::kPlane + 16 * (chunk * At::kThreads + thread);
   };
-  auto fetch = [&](const Cursor& at, int tensors, unsigned char* to) {
+  auto fetch = [&](const Cursor& at, int tensors, u32 to) {
     if (!at.done())
 #pragma unroll
       for (int i = 0; i < Kernel::kKept; ++i) {
@@ -232,19 +173,19 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
           const int chunk = group * kGroup + j;
           uint4 v = make_uint4(0, 0, 0, 0);
           if (tensor < Kernel::kKept)
-            v = *reinterpret_cast<const uint4*>(place(samples, tensor, r, chunk));
+            v = shared_at<uint4>(place(samples, tensor, r, chunk));
           else if (b + r < p.work.batch)
             v = Access::load(Access::row(view(tensor), b + r, h), 8 * (chunk * At::kThreads + thread), p.length);
           words[4 * j] = v.x, words[4 * j + 1] = v.y, words[4 * j + 2] = v.z, words[4 * j + 3] = v.w;
         }
       };
-      auto put = [&](const Row& rows, int r, int group, const u32(&x)[4 * kGroup]) {
-#pragma unroll
-        for (int j = 0; j < kGroup; ++j)
-          *reinterpret_cast<uint4*>(rows.place + r * At::kPlane +
-                                    At::sample((group * kGroup + j) * At::kThreads + thread)) =
-              make_uint4(x[4 * j], x[4 * j + 1], x[4 * j + 2], x[4 * j + 3]);
+      auto rows_in = [&](u32 memory, Scale* of) -> Row {
+        return {SamplePlaces<At>(memory + Kernel::kFormed, thread), of, p.work.batch, p.length};
       };
+      auto rows_x = [&] { return rows_in(memory_x, scales); };
+      auto rows_g = [&] { return rows_in(memory_g, scales + kRows * Row::kGroups); };
+      auto places_x = [&] { return ExchangePlaces<At>(memory_x, thread); };
+      auto places_g = [&] { return ExchangePlaces<At>(memory_g, thread); };
       auto form = [&](BackwardTensor tensor, BackwardTensor gate, bool gated, const Row& rows) {
 #pragma unroll
         for (int r = 0; r < kRows; ++r)
@@ -254,16 +195,14 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
             read(tensor, r, group, x);
             if (gated) read(gate, r, group, f);
             const Scale scale = to_halves<Type, PAIRS>(x, f, gated);
-            put(rows, r, group, x);
-            if (lane == 0) rows.scales[r * Row::kGroups + group * At::W + warp] = scale;
+            rows.put(r, group, x);
+            rows.set_scale(r, group, thread, scale);
           }
       };
-      const Row rows_x{exchange_x + Kernel::kFormed, scales, p.work.batch, p.length};
-      const Row rows_g{exchange_g + Kernel::kFormed, scales + kRows * Row::kGroups, p.work.batch, p.length};
       auto prepare = [&] {
         if (PAIRS) sync();  // the results before have left the exchanges
-        form(kTensorU, kTensorPregate, pregated, rows_x);
-        form(kTensorDy, kTensorPostgate, postgated, rows_g);
+        form(kTensorU, kTensorPregate, pregated, rows_x());
+        form(kTensorDy, kTensorPostgate, postgated, rows_g());
         sync();
       };
       step();
@@ -276,17 +215,18 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
         float product;
         step();
         {
-          BackwardScales<kRows, Row::kGroups, Type::kIsHalf> scale(scales, lane);
-          if (PAIRS && mask == 3 && !scale.agree()) mask = 1;
-          product = scale.product(PAIRS && mask == 2);
+          bool raw_x, raw_g;
+          const RowScales<kRows> of_x = rows_x().row_scales(lane, raw_x), of_g = rows_g().row_scales(lane, raw_g);
+          if (PAIRS && mask == 3 && of_x.exponent[0] + of_g.exponent[0] != of_x.exponent[1] + of_g.exponent[1]) mask = 1;
+          product = product_scale(of_x, of_g, PAIRS && mask == 2);
 #pragma unroll
           for (int r = 0; r < kRows; ++r)
-            if ((mask >> r & 1) && !(scale.x.finite[r] && scale.g.finite[r])) product = nan;
+            if ((mask >> r & 1) && !(of_x.finite[r] && of_g.finite[r])) product = nan;
           if (thread == 0)
 #pragma unroll
             for (int r = 0; r < kRows; ++r) {
-              outcomes[r] = {scale.x.exponent[r], scale.x.finite[r] || !PAIRS ? channel.factor : nan};
-              outcomes[kRows + r] = {scale.g.exponent[r], scale.g.finite[r] || !PAIRS ? channel.factor : nan};
+              outcomes[r] = {of_x.exponent[r], of_x.finite[r] || !PAIRS ? channel.factor : nan};
+              outcomes[kRows + r] = {of_g.exponent[r], of_g.finite[r] || !PAIRS ? channel.factor : nan};
             }
           if constexpr (PAIRS) {
             // A row that goes alone, and one that is not finite, which must not reach its partner.
@@ -297,17 +237,16 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
                 if (finite && (mask >> r & 1)) return;
                 cleared = true;
 #pragma unroll
-                for (int group = 0; group < At::kChunksPerThread / kGroup; ++group) put(rows, r, group, {});
+                for (int group = 0; group < At::kChunksPerThread / kGroup; ++group) rows.put(r, group, {});
               };
-              clear(rows_x, scale.x.finite[r]);
-              clear(rows_g, scale.g.finite[r]);
-              scale.x.finite[r] = scale.g.finite[r] = true;
+              clear(rows_x(), of_x.finite[r]);
+              clear(rows_g(), of_g.finite[r]);
             }
             if (cleared) sync();
           }
           stored.get_forward(outer, lane);
-          rows_x.template outer<false>(outer, inner.dft8, scale.x, scale.raw_x, warp, lane, exchange_x);
-          rows_g.template outer<false>(outer, inner.dft8, scale.g, scale.raw_g, warp, lane, exchange_g);
+          rows_x().template outer<false>(outer, inner.dft8, rows_x().unit(0), of_x, raw_x, warp, lane, places_x());
+          rows_g().template outer<false>(outer, inner.dft8, rows_g().unit(0), of_g, raw_g, warp, lane, places_g());
         }
         sync();
         if (Kernel::kSets == 1 && mask != 1) fetch(at, kAll & ~late, samples);
@@ -317,9 +256,9 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
         for (int i = 0; i < Kernel::kColumns; i += 2) {
           const int pair = warp * At::kColumnsPerWarp + i / 2;
           Tile x[2][R], g[2][R], H[2][R];
-          load_columns<At>(exchange_x, pair, lane, x);
+          load_columns<At>(places_x(), i / 2, x);
           inner.forward(x);
-          load_columns<At>(exchange_g, pair, lane, g);
+          load_columns<At>(places_g(), i / 2, g);
           inner.forward(g);
           if constexpr (Kernel::kSharedSpectrum) {
 #pragma unroll
@@ -340,11 +279,11 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
             }
           if (want_c) {
             inner.inverse(x);
-            store_columns<At>(exchange_x, pair, lane, x);
+            store_columns<At>(places_x(), i / 2, x);
           }
           if (want_dx) {
             inner.inverse(g);
-            store_columns<At>(exchange_g, pair, lane, g);
+            store_columns<At>(places_g(), i / 2, g);
           }
         }
         sync();
@@ -352,9 +291,8 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
         stored.get_inverse(outer, lane);
 #pragma unroll
         for (int i = 0; i < At::kUnitsPerWarp; ++i) {
-          const int unit = warp * At::kUnitsPerWarp + i;
-          if (want_c) outer_inverse<At, PAIRS>(outer, inner.dft8, outer.last, i, unit, lane, exchange_x);
-          if (want_dx) outer_inverse<At, PAIRS>(outer, inner.dft8, outer.last, i, unit, lane, exchange_g);
+          if (want_c) outer_inverse<At, PAIRS>(outer, inner.dft8, outer.last, i, places_x());
+          if (want_dx) outer_inverse<At, PAIRS>(outer, inner.dft8, outer.last, i, places_g());
         }
         sync();
 
@@ -363,7 +301,7 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
         for (int r = 0; r < kRows; ++r) {
           if (b + r >= p.work.batch || !(mask >> r & 1)) continue;
           // result times factor, where gated, to rows; null rows: not wanted. A result has up to two factors.
-          auto write = [&](const unsigned char* exchange, const RowOutcome& outcome, const RowsView& first_rows,
+          auto write = [&](const ExchangePlaces<At>& exchange, const RowOutcome& outcome, const RowsView& first_rows,
                            BackwardTensor first_factor, bool first_gated, const RowsView* second_rows,
                            BackwardTensor second_factor) {
             Finish<Type> finish(outcome.exponent, outcome.factor, true);
@@ -372,8 +310,7 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
               u32 v[4 * kGroup];
 #pragma unroll
               for (int j = 0; j < kGroup; ++j) {
-                const int s = (group * kGroup + j) * At::kThreads + thread;
-                const uint4 chunk = *reinterpret_cast<const uint4*>(exchange + r * At::kPlane + At::result(s));
+                const uint4 chunk = shared_at<uint4>(exchange.result(group * kGroup + j) + r * At::kPlane);
                 v[4 * j] = chunk.x, v[4 * j + 1] = chunk.y, v[4 * j + 2] = chunk.z, v[4 * j + 3] = chunk.w;
               }
               auto times_factor = [&](const RowsView& rows, BackwardTensor factor, bool gated) {
@@ -394,8 +331,8 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
               if (second_rows) times_factor(*second_rows, second_factor, true);
             }
           };
-          if (want_dx) write(exchange_g, outcomes[kRows + r], p.du, kTensorPregate, pregated, &p.dpregate, kTensorU);
-          if (want_c) write(exchange_x, outcomes[r], p.dpostgate, kTensorDy, true, nullptr, kTensorDy);
+          if (want_dx) write(places_g(), outcomes[kRows + r], p.du, kTensorPregate, pregated, &p.dpregate, kTensorU);
+          if (want_c) write(places_x(), outcomes[r], p.dpostgate, kTensorDy, true, nullptr, kTensorDy);
         }
         if (mask != 1) break;
         mask = 2;
@@ -403,7 +340,7 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
       if (Kernel::kSets == 1) {
         fetch(at, late, samples);
       } else {
-        unsigned char* const used = samples;
+        const u32 used = samples;
         samples = samples_next, samples_next = used;
       }
     }

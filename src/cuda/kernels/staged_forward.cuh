@@ -19,7 +19,7 @@ struct Share {
 /// Smaller blocks wait less for one another, as far as their registers and shared memory suffice.
 constexpr Share forward_share(const Size& size, bool pairs, bool gated) {
   if (size.points == 1024 && pairs && !gated) return {size.warps, 3};
-  if (size.points == 8192 && !(pairs && gated)) return {8, gated ? 2 : 3};
+  if (size.points == 8192 && !(pairs && gated)) return {8, pairs || gated ? 2 : 3};
   if (size.points == 16384 && !pairs && !gated) return {8, 2};
   return {size.warps, size.warps > 8 ? 1 : 2};
 }
@@ -35,9 +35,9 @@ struct StagedForward {
   static constexpr int kTeams = At::W >= 8 ? 1 : 8 / At::W;
   static constexpr int kThreads = kTeams * At::kThreads;
   static constexpr int kBlocks = kShare.blocks;
-  // Constants of every column, one copy for the teams of a block, where shared memory has room for them and it was
-  // faster: not for one row of 4096 (0.58 ms instead of 0.46), nor of 8192 points.
-  static constexpr bool kColumned = At::O == 8 || (At::M == 4096 && PAIRS);
+  // Constants of every column, one copy for the teams of a block: two products a point less, and more to read. It was
+  // slower of 4096 points (pairs: 0.33 ms instead of 0.30) and of 1024 in single rows (0.111 instead of 0.104).
+  static constexpr bool kColumned = At::O == 8 && (PAIRS || At::M > 1024);
   using ColumnTables = ColumnInner<At, PAIRS>;
   static constexpr int kColumnBytes = kColumned ? ColumnTables::kTableBytes : 0;
   static constexpr int kTableBytes = kColumned ? 0 : Inner<R>::kTableBytes + OuterTables<At, PAIRS>::kTableBytes;
@@ -51,10 +51,16 @@ struct StagedForward {
   static constexpr int kStagedBytes = (kStaged + kPostgateStaged) * Row::kBytes;
   // Two exchanges, taken in turn, save the barrier between a row's results and the next row.
   static constexpr int kExchanges = kStaged > 0 && kRoom >= kStagedBytes + 2 * At::kPlane ? 2 : 1;
+  // Two sets of inputs: the next ones start while this row's are still read (shorter rows: 5 % slower).
+  static constexpr int kSetBytes = kStaged * Row::kBytes;
+  static constexpr int kSets =
+      At::O == 64 && kExchanges == 2 && kRoom >= kStagedBytes + 2 * At::kPlane + kSetBytes ? 2 : 1;
   static constexpr int kTeamBytes =
-      kExchanges * 2 * At::kPlane + kStagedBytes + kTableBytes + (Row::kScaleBytes + 15) / 16 * 16;
+      kExchanges * 2 * At::kPlane + kStagedBytes + (kSets - 1) * kSetBytes + kTableBytes + (Row::kScaleBytes + 127) / 128 * 128;
   static constexpr int kSharedBytes = kTeams * kTeamBytes + kColumnBytes;
   static constexpr bool kByStage = !GATED && Type::kIsHalf;  // the results' scales
+  // The energies of the next row are found while this one is turned back.
+  static constexpr bool kAhead = !GATED && Type::kIsHalf && kStaged >= 1;
   static constexpr float kSpectrumGain = static_cast<float>(spectrum_gain(kSizes[ROW]));
 
   static constexpr int kColumns = 2 * At::kColumnsPerWarp;
@@ -72,38 +78,41 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, GATED, Type, Access>
   using Row = typename Kernel::Row;
   constexpr int kRows = Kernel::kRows, R = Kernel::R, kAtOnce = Kernel::kAtOnce;
 
-  extern __shared__ __align__(16) unsigned char shared[];
+  extern __shared__ __align__(128) unsigned char shared[];
   const int team = Kernel::kTeams > 1 ? threadIdx.x / At::kThreads : 0, thread = threadIdx.x % At::kThreads;
   const int warp = thread >> 5, lane = thread & 31;
-  unsigned char* exchange = shared + team * Kernel::kTeamBytes;
-  unsigned char* after_exchanges = exchange + Kernel::kExchanges * 2 * At::kPlane;
-  unsigned char* staged = Kernel::kStaged ? after_exchanges : exchange;
-  unsigned char* staged_pregate = staged + Row::kBytes;
-  unsigned char* staged_postgate = staged + Kernel::kStaged * Row::kBytes;
-  unsigned char* tables = after_exchanges + Kernel::kStagedBytes;
-  const Row row{staged, reinterpret_cast<Scale*>(tables + Kernel::kTableBytes), p.work.batch, p.length};
+  unsigned char* const team_memory = shared + team * Kernel::kTeamBytes;
+  unsigned char* const tables = team_memory + Kernel::kExchanges * 2 * At::kPlane + Kernel::kStagedBytes +
+                                (Kernel::kSets - 1) * Kernel::kSetBytes;
+  const u32 first_exchange = shared_address(team_memory);
+  const u32 staged = first_exchange + (Kernel::kStaged ? Kernel::kExchanges * 2 * At::kPlane : 0);
+  constexpr int kPregate = Row::kBytes, kPostgate = Kernel::kStaged * Row::kBytes;  // past the samples
+  const int chunk = opaque(thread);  // the first of this thread
+  const ExchangePlaces<At> places = kept(ExchangePlaces<At>(first_exchange, thread));
+  const Row first_set{kept(SamplePlaces<At>(staged, thread)), reinterpret_cast<Scale*>(tables + Kernel::kTableBytes),
+                      p.work.batch, p.length};
   const bool pregated = GATED && p.pregate.data != nullptr, postgated = GATED && p.postgate.data != nullptr;
   auto sync = [&] { barrier(team + 1, At::kThreads); };
-  auto fetch = [&](const Cursor& at) {
+  auto fetch = [&](const Cursor& at, const Row& row) {
     if (!at.done()) {
-      if (Kernel::kStaged >= 1) row.fetch(p.u, at.b, at.h, thread, staged);
-      if (Kernel::kStaged == 2 && pregated) row.fetch(p.pregate, at.b, at.h, thread, staged_pregate);
+      if (Kernel::kStaged >= 1) row.fetch(p.u, at.b, at.h, chunk, 0);
+      if (Kernel::kStaged == 2 && pregated) row.fetch(p.pregate, at.b, at.h, chunk, kPregate);
     }
     copy_async_commit();
   };
   // Each thread multiplies by what it has fetched itself: waiting for its copies is enough.
   auto fetch_postgate = [&](const Cursor& at) {
-    if (Kernel::kPostgateStaged && postgated && !at.done()) row.fetch(p.postgate, at.b, at.h, thread, staged_postgate);
+    if (Kernel::kPostgateStaged && postgated && !at.done()) first_set.fetch(p.postgate, at.b, at.h, chunk, kPostgate);
     copy_async_commit();
   };
 
-  auto prepare = [&](const Cursor& at) {
+  auto prepare = [&](const Cursor& at, const Row& row) {
     copy_async_wait();
-    if (!at.done()) row.template prepare<Kernel::kStaged>(p.u, p.pregate, pregated, staged_pregate, at.b, at.h, thread);
+    if (!at.done()) row.template prepare<Kernel::kStaged>(p.u, p.pregate, pregated, kPregate, at.b, at.h, thread);
   };
 
   Cursor at(p.work, blockIdx.x, gridDim.x, team, Kernel::kTeams, kRows);
-  fetch(at);
+  fetch(at, first_set);
   fetch_postgate(at);
   const u32 zero = p.work.batch >> 31;
   const auto inner = [&] {
@@ -121,8 +130,8 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, GATED, Type, Access>
   if (Kernel::kColumned && Kernel::kTeams > 1) __syncthreads();  // the first team's tables are everyone's
   Tile held[Kernel::kHeld ? Kernel::kColumns : 2][R];
   ChannelScale channel;
-  int channel_held = -1, turn = 0;
-  if (Kernel::kStaged) prepare(at);
+  int channel_held = -1, turn = 0, set = 0;  // 0, or the bytes to the second exchange, to the second set
+  if (Kernel::kStaged) prepare(at, first_set);
   sync();
   wait_for_kernel_before();  // the spectrum
 
@@ -138,21 +147,34 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, GATED, Type, Access>
       }
     }
     if (Kernel::kStaged == 0) {
-      prepare(at);
+      prepare(at, first_set);
       sync();
     }
+    const Row row = first_set.moved(set);
+    if (Kernel::kSets == 2) set = Kernel::kStagedBytes - set;
+    const Row next_row = first_set.moved(set);
+    if constexpr (Kernel::kSets == 2) {
+      at.advance();
+      fetch(at, next_row);
+    }
+    // What has no room in shared memory waits in the cache at least.
+    if (GATED && !Kernel::kPostgateStaged && !Kernel::kPostgateAhead) row.prefetch(p.postgate, b, h, thread);
+    const typename Row::Unit unit = row.unit(0);
     bool raw;
     const RowScales<kRows> scale = row.row_scales(lane, raw);
-    row.template outer<true>(outer, inner.dft8, scale, raw, warp, lane, exchange);
+    const ExchangePlaces<At> exchange = places.moved(turn);
+    row.template outer<true>(outer, inner.dft8, unit, scale, raw, warp, lane, exchange);
     sync();
-    at.advance();
-    fetch(at);
+    if constexpr (Kernel::kSets == 1) {
+      at.advance();
+      fetch(at, next_row);
+    }
 
 #pragma unroll
     for (int i = 0; i < Kernel::kColumns; i += kAtOnce) {
       const int pair = warp * At::kColumnsPerWarp + i / 2;
       Tile x[kAtOnce][R];
-      load_columns<At>(exchange, pair, lane, x);
+      load_columns<At>(exchange, i / 2, x);
       inner.forward(x, 2 * pair);
       if constexpr (Kernel::kHeld) {
         multiply<R>(x, held);
@@ -163,14 +185,13 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, GATED, Type, Access>
         multiply<R>(x, H);
       }
       inner.inverse(x, 2 * pair);
-      store_columns<At>(exchange, pair, lane, x);
+      store_columns<At>(exchange, i / 2, x);
     }
 
     auto gate_chunk = [&](int r, int j) {
       if (!postgated || b + r >= p.work.batch) return make_uint4(0, 0, 0, 0);
       if constexpr (Kernel::kPostgateStaged)
-        return *reinterpret_cast<const uint4*>(staged_postgate + r * At::kPlane +
-                                               At::sample(j * At::kThreads + thread));
+        return shared_at<uint4>(first_set.places.own_chunk(j) + kPostgate + r * At::kPlane);
       return Access::load(Access::row(p.postgate, b + r, h) + 8 * thread, 8 * At::kThreads * j, p.length - 8 * thread);
     };
     uint4 gates[kRows][At::kChunksPerThread];
@@ -183,23 +204,35 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, GATED, Type, Access>
     Stacked last = outer.last;
     if constexpr (Kernel::kByStage) last = scaled(last, finish(0).by_stage(), finish(kRows - 1).by_stage());
     sync();
+    if (!at.done()) {
+      if (Kernel::kStaged == 0) row.prefetch(p.u, at.b, at.h, thread);
+      if (GATED && Kernel::kStaged < 2) row.prefetch(p.pregate, at.b, at.h, thread);
+    }
+    typename Row::Energies ahead;
+    if constexpr (Kernel::kAhead) {
+      copy_async_wait();
+      ahead = next_row.energies();  // whatever lies there after the last row
+    }
 #pragma unroll
     for (int i = 0; i < At::kUnitsPerWarp; ++i)
-      outer_inverse<At, PAIRS>(outer, inner.dft8, last, i, warp * At::kUnitsPerWarp + i, lane, exchange);
-    if (Kernel::kStaged) prepare(at);  // the next row
+      outer_inverse<At, PAIRS>(outer, inner.dft8, last, i, exchange);
+    if constexpr (Kernel::kAhead) {
+      if (!at.done()) next_row.prepare(ahead, thread);
+    } else if constexpr (Kernel::kStaged) {
+      prepare(at, next_row);
+    }
     sync();
 
 #pragma unroll
     for (int r = 0; r < kRows; ++r) {
       if (b + r >= p.work.batch) break;
-      std::uint16_t* y = Access::row(p.y, b + r, h) + 8 * thread;
+      std::uint16_t* y = Access::row(p.y, b + r, h) + 8 * chunk;
 #pragma unroll
       for (int j = 0; j < At::kChunksPerThread; j += 2) {  // two chunks at a time
         u32 words[8], gate_words[8];
 #pragma unroll
         for (int i = 0; i < 2; ++i) {
-          const uint4 v =
-              *reinterpret_cast<const uint4*>(exchange + r * At::kPlane + At::result((j + i) * At::kThreads + thread));
+          const uint4 v = shared_at<uint4>(exchange.result(j + i) + r * At::kPlane);
           const uint4 gate = Kernel::kPostgateAhead ? gates[r][j + i] : gate_chunk(r, j + i);
           words[4 * i] = v.x, words[4 * i + 1] = v.y, words[4 * i + 2] = v.z, words[4 * i + 3] = v.w;
           gate_words[4 * i] = gate.x, gate_words[4 * i + 1] = gate.y;
@@ -211,17 +244,15 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, GATED, Type, Access>
           for (u32& word : words) word = ~0u;  // NaN
 #pragma unroll
         for (int i = 0; i < 2; ++i)
-          Access::store(y, 8 * At::kThreads * (j + i), p.length - 8 * thread,
+          Access::store(y, 8 * At::kThreads * (j + i), p.length - 8 * chunk,
                         make_uint4(words[4 * i], words[4 * i + 1], words[4 * i + 2], words[4 * i + 3]));
       }
     }
     fetch_postgate(at);
-    if (Kernel::kExchanges == 2) {
-      exchange += turn ? -2 * At::kPlane : 2 * At::kPlane;
-      turn ^= 1;
-    } else {
+    if (Kernel::kExchanges == 2)
+      turn = 2 * At::kPlane - turn;
+    else
       sync();
-    }
   }
 }
 

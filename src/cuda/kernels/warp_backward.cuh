@@ -38,7 +38,6 @@ __global__ void __launch_bounds__(WarpBackward<ROW, PAIRS>::kThreads, WarpBackwa
   auto prepare = [&](const RowsView& rows, const RowsView& gate, bool gated, int b, int h, Samples& s) {
 #pragma unroll
     for (int i = 0; i < kSlots; ++i) {
-      u32 magnitude[kRows];
       float energy[kRows];
 #pragma unroll
       for (int r = 0; r < kRows; ++r) {
@@ -46,12 +45,12 @@ __global__ void __launch_bounds__(WarpBackward<ROW, PAIRS>::kThreads, WarpBackwa
         load(rows, b + kRows * i + r, h, s.x[i][r]);
         if (gated) load(gate, b + kRows * i + r, h, factors);
         const Scale scale = to_halves<Type, PAIRS>(s.x[i][r], factors, gated);
-        magnitude[r] = scale.magnitude, energy[r] = static_cast<float>(scale.energy), s.stored[i][r] = scale.stored;
+        energy[r] = static_cast<float>(scale.energy), s.stored[i][r] = scale.stored;
       }
-      const RowScales<kRows> scale(magnitude, energy, Type::kIsHalf && !gated);
+      const RowScales<kRows> scale = RowScales<kRows>::template of<Transform::M>(energy, s.stored[i]);
 #pragma unroll
       for (int r = 0; r < kRows; ++r) {
-        s.exponent[i][r] = scale.exponent[r] + Transform::kHeadroom, s.finite[i][r] = scale.finite[r];
+        s.exponent[i][r] = scale.exponent[r], s.finite[i][r] = scale.finite[r];
         const u32 down = half_power_of_two(s.stored[i][r] - s.exponent[i][r]) * 0x10001u;
 #pragma unroll
         for (int n3 = 0; n3 < R; ++n3) s.x[i][r][n3] = mul(s.x[i][r][n3], down);
@@ -105,8 +104,9 @@ __global__ void __launch_bounds__(WarpBackward<ROW, PAIRS>::kThreads, WarpBackwa
         float product[kSlots];
 #pragma unroll
         for (int i = 0; i < kSlots; ++i) {
-          const int row = PAIRS && mask[i] == 2 ? 1 : 0;
-          product[i] = power_of_two(sx.exponent[i][row]) * power_of_two(sg.exponent[i][row]);
+          const bool second = PAIRS && mask[i] == 2;
+          product[i] = power_of_two(second ? sx.exponent[i][kRows - 1] : sx.exponent[i][0]) *
+                       power_of_two(second ? sg.exponent[i][kRows - 1] : sg.exponent[i][0]);
 #pragma unroll
           for (int r = 0; r < kRows; ++r)
             if ((mask[i] >> r & 1) && !(sx.finite[i][r] && sg.finite[i][r])) product[i] = nan;

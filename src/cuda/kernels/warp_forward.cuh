@@ -55,7 +55,7 @@ __global__ void __launch_bounds__(WarpForward<ROW, PAIRS>::kThreads, WarpForward
     bool finite[kSlots][kRows];
 #pragma unroll
     for (int i = 0; i < kSlots; ++i) {
-      u32 x[kRows][R], magnitude[kRows];
+      u32 x[kRows][R];
       float energy[kRows];
       int stored[kRows];
 #pragma unroll
@@ -63,12 +63,12 @@ __global__ void __launch_bounds__(WarpForward<ROW, PAIRS>::kThreads, WarpForward
 #pragma unroll
         for (int n3 = 0; n3 < R; ++n3) x[r][n3] = next[i][r][n3];
         const Scale scale = to_halves<Type, PAIRS>(x[r], next_gate[i][r], pregated);
-        magnitude[r] = scale.magnitude, stored[r] = scale.stored, energy[r] = static_cast<float>(scale.energy);
+        stored[r] = scale.stored, energy[r] = static_cast<float>(scale.energy);
       }
-      const RowScales<kRows> scale(magnitude, energy, Type::kIsHalf && !pregated);
+      const RowScales<kRows> scale = RowScales<kRows>::template of<Transform::M>(energy, stored);
 #pragma unroll
       for (int r = 0; r < kRows; ++r) {
-        exponents[i][r] = scale.exponent[r] + Transform::kHeadroom, finite[i][r] = scale.finite[r];
+        exponents[i][r] = scale.exponent[r], finite[i][r] = scale.finite[r];
         const u32 factor = half_power_of_two(stored[r] - exponents[i][r]) * 0x10001u;
 #pragma unroll
         for (int n3 = 0; n3 < R; ++n3) x[r][n3] = mul(x[r][n3], factor);

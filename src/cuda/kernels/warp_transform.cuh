@@ -26,7 +26,6 @@ struct WarpTransform {
   static constexpr int kRows = PAIRS ? 2 : 1;
   static constexpr int kSlots = 8 / R;  // transforms that a warp has in hand
   static constexpr int kQuarters = PAIRS ? 0 : 1;
-  static constexpr int kHeadroom = R == 1 ? 0 : R == 8 ? 2 : 1;  // samples are scaled down by 2^this: about sqrt(R)
   static_assert(kSizes[ROW].outer == 1, "longer rows need an exchange");
 
   using Matrices = LaneTable<R, (R > 1)>;  // by k3

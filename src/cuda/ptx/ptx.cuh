@@ -9,6 +9,12 @@ using u32 = std::uint32_t;
 
 __device__ __forceinline__ u32 shared_address(const void* p) { return static_cast<u32>(__cvta_generic_to_shared(p)); }
 
+/// What lies at an address in shared memory.
+template <class T>
+__device__ __forceinline__ T& shared_at(u32 address) {
+  return *static_cast<T*>(__cvta_shared_to_generic(address));
+}
+
 /// D[16, 8] = A[16, 16] B[16, 8], half in, half out, each sum rounded once. Lane 4g + t holds of A (g, 2t..), (g + 8,
 /// 2t..), (g, 2t + 8..), (g + 8, 2t + 8..); of B (2t.., g), (2t + 8.., g); of D (g, 2t..), (g + 8, 2t..).
 __device__ __forceinline__ void mma_16x8x16(u32& d0, u32& d1, u32 a0, u32 a1, u32 a2, u32 a3, u32 b0, u32 b1) {
@@ -49,7 +55,8 @@ __device__ __forceinline__ u32 transpose_8x8(u32 m) {
   return r;
 }
 
-/// 16 bytes to shared memory, asynchronously: the first `bytes` from device memory, then zeros.
+/// 16 bytes to shared memory, asynchronously: the first `bytes` from device memory, then zeros. Of none, `from` may be
+/// anything.
 __device__ __forceinline__ void copy_async(u32 to, const void* from, int bytes) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
 }
@@ -69,9 +76,10 @@ __device__ __forceinline__ void wait_for_kernel_before() {
 #endif
 }
 
-/// The same value, of which the compiler does not know that it is: what is computed from it stays where it is written,
-/// and is not kept in registers across a loop.
-__device__ __forceinline__ int fresh(int value) {
+/// The same value, of which the compiler does not know that it is. Within a loop, what is computed from it is computed
+/// there, and not kept in registers across the loop; before a loop, it is kept, and not computed again.
+template <class T>
+__device__ __forceinline__ T opaque(T value) {
   asm volatile("" : "+r"(value));
   return value;
 }

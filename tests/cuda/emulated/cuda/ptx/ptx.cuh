@@ -17,6 +17,11 @@ inline void wait_for_kernel_before() {}
 
 inline u32 shared_address(const void* p) { return static_cast<u32>(static_cast<const unsigned char*>(p) - shared); }
 
+template <class T>
+T& shared_at(u32 address) {
+  return *reinterpret_cast<T*>(shared + address);
+}
+
 namespace emulation {
 inline float element(u32 word, int i) {
   return static_cast<float>(__ushort_as_half(static_cast<unsigned short>(word >> 16 * (i & 1))));
@@ -86,7 +91,10 @@ inline void copy_async(u32 to, const void* from, int bytes) {
 inline void copy_async_commit() {}
 inline void copy_async_wait() {}
 
-inline int fresh(int value) { return value; }
+template <class T>
+T opaque(T value) {
+  return value;
+}
 inline void barrier(int id, int threads) { emulated::block_barrier(id, threads); }
 
 }  // namespace ffc::cuda
