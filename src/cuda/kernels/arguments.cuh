@@ -72,8 +72,12 @@ __device__ __forceinline__ void accumulate(float4& sum, WideTile g, WideTile x, 
   sum.x += scale * (gr.x * xr.x + gi.x * xi.x), sum.y += scale * (gi.x * xr.x - gr.x * xi.x);
   sum.z += scale * (gr.y * xr.y + gi.y * xi.y), sum.w += scale * (gi.y * xr.y - gr.y * xi.y);
 }
+/// The product in halves: both are at most sqrt(4 M) gains, so it fits, and its rounding is one of a row among many.
 __device__ __forceinline__ void accumulate(float4& sum, Tile g, Tile x, float scale) {
-  accumulate(sum, WideTile{Half::wide(g.re), Half::wide(g.im)}, WideTile{Half::wide(x.re), Half::wide(x.im)}, scale);
+  const Tile product = times_conjugate(g, {x.re, x.im});
+  const float2 re = Half::wide(product.re), im = Half::wide(product.im);
+  sum.x += scale * re.x, sum.y += scale * im.x;
+  sum.z += scale * re.y, sum.w += scale * im.y;
 }
 
 }  // namespace ffc::cuda

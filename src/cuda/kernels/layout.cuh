@@ -142,7 +142,9 @@ struct ExchangePlaces {
     places.each([by](u32& place) { place += by; });
     return places;
   }
-  __device__ __forceinline__ u32 column_chunk(int i, int r) const { return joined(columns, At::column_chunk(i, 0, 0, r)); }
+  __device__ __forceinline__ u32 column_chunk(int i, int r) const {
+    return joined(columns, At::column_chunk(i, 0, 0, r));
+  }
   __device__ __forceinline__ u32 column_row(int i) const { return joined(rows, At::column_row(i, 0, 0)); }
   __device__ __forceinline__ u32 pair_word(int i) const { return joined(words, At::pair_word(i, 0)); }
   __device__ __forceinline__ u32 unit_words(int i) const { return joined(units, At::unit_words(i, 0, 0)); }

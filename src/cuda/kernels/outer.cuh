@@ -82,8 +82,8 @@ struct OuterTables {
 /// A unit forward. `x` gives, for tile n5, the register of samples (n1 = 2t, 2t + 1) of a row: x(n5, row). `first`
 /// and `between` are those of the tables, one of them times what the rows are scaled by.
 template <class At, bool PAIRS, class Tables, class Samples>
-__device__ __forceinline__ void outer_forward(const Tables& a, const Dft8& dft8, const Stacked& first,
-                                              Phases between, int i, Samples&& x, const ExchangePlaces<At>& exchange) {
+__device__ __forceinline__ void outer_forward(const Tables& a, const Dft8& dft8, const Stacked& first, Phases between,
+                                              int i, Samples&& x, const ExchangePlaces<At>& exchange) {
   const Stacked second = Tables::kFolded ? stacked(a.second_forward[i], a.zero) : dft8.forward;
   u32 re[2][4], im[2][4];
 #pragma unroll

@@ -95,9 +95,10 @@ struct Any {
   }
 };
 
-// ---- scales. A group of samples is kept as halves times 2^-stored. A row goes through the transform times 2^-exponent,
-// the mean of its M squares in [1/2, 2) then: by Parseval nothing on the way exceeds sqrt(2 M) times a stage's
-// rounding, whatever the row is. Mostly the samples, or their products with the pregate, are halves as they are.
+// ---- scales. A group of samples is kept as halves times 2^-stored. A row goes through the transform times
+// 2^-exponent, the mean of its M squares in [1/2, 2) then: by Parseval nothing on the way exceeds sqrt(2 M) times a
+// stage's rounding, whatever the row is. Mostly the samples, or their products with the pregate, are halves as they
+// are.
 
 struct Scale {
   int energy;  // the sum of squares of a group's halves, in units of 1 / kEnergyUnit
@@ -204,7 +205,8 @@ struct RowScales {
     }
     if constexpr (ROWS == 2)
       if (energy[0] > 0 && energy[1] > 0)  // round(log2(energy ratio) / 2)
-        scales.exponent[1] = scales.exponent[0] + top[1] - top[0] +
+        scales.exponent[1] =
+            scales.exponent[0] + top[1] - top[0] +
             ((static_cast<int>(__float_as_uint(__fdividef(2 * energy[1], energy[0])) >> 23) - 127) >> 1);
 #pragma unroll
     for (int r = 0; r < ROWS; ++r) scales.exponent[r] = max(-126, min(scales.exponent[r], 126));
@@ -262,6 +264,20 @@ struct Finish {
     }
 #pragma unroll
     for (int i = 0; i < WORDS; ++i) v[i] = finished(Half::wide(v[i]), postgate[i]);
+  }
+  /// Results of a row, halves or in fp32, into words.
+  template <int WORDS>
+  __device__ __forceinline__ void finish(const u32 (&y)[WORDS], const u32 (&postgate)[WORDS],
+                                         u32 (&words)[WORDS]) const {
+#pragma unroll
+    for (int i = 0; i < WORDS; ++i) words[i] = y[i];
+    apply(words, postgate);
+  }
+  template <int WORDS>
+  __device__ __forceinline__ void finish(const float2 (&y)[WORDS], const u32 (&postgate)[WORDS],
+                                         u32 (&words)[WORDS]) const {
+#pragma unroll
+    for (int i = 0; i < WORDS; ++i) words[i] = finished(y[i], postgate[i]);
   }
   /// The same of results in fp32, rounded once.
   __device__ __forceinline__ u32 finished(float2 v, u32 postgate) const {

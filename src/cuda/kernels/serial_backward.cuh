@@ -111,8 +111,7 @@ __global__ void __launch_bounds__(SerialBackward<ROW, PAIRS, Type, Access>::kThr
     step();
     stored.get_inverse(outer, lane);
 #pragma unroll
-    for (int i = 0; i < At::kUnitsPerWarp; ++i)
-      outer_inverse<At, PAIRS>(outer, inner.dft8, outer.last, i, places());
+    for (int i = 0; i < At::kUnitsPerWarp; ++i) outer_inverse<At, PAIRS>(outer, inner.dft8, outer.last, i, places());
     sync();
     step();
   };

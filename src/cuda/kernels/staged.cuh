@@ -65,11 +65,10 @@ struct Samples {
 #pragma unroll
           for (int j = 0; j < kTogether; ++j) {
             const int chunk_of = group * kTogether + j;
-            const uint4 chunk = is_staged ? shared_at<uint4>(places.own_chunk(chunk_of) + from + r * At::kPlane)
-                                : b + r < batch
-                                    ? Access::load(Access::row(rows, b + r, h) + 8 * thread,
-                                                   8 * At::kThreads * chunk_of, length - 8 * thread)
-                                    : make_uint4(0, 0, 0, 0);
+            const uint4 chunk = is_staged       ? shared_at<uint4>(places.own_chunk(chunk_of) + from + r * At::kPlane)
+                                : b + r < batch ? Access::load(Access::row(rows, b + r, h) + 8 * thread,
+                                                               8 * At::kThreads * chunk_of, length - 8 * thread)
+                                                : make_uint4(0, 0, 0, 0);
             words[4 * j] = chunk.x, words[4 * j + 1] = chunk.y, words[4 * j + 2] = chunk.z, words[4 * j + 3] = chunk.w;
           }
         };
@@ -158,8 +157,8 @@ struct Samples {
         top[r] = __reduce_max_sync(~0u, largest);
 #pragma unroll
         for (int i = 0; i < kPerLane; ++i)
-          scale[r][i].energy = __float2int_rn(
-              scale[r][i].energy * power_of_two(max(2 * (scale[r][i].stored - top[r]), -126)));
+          scale[r][i].energy =
+              __float2int_rn(scale[r][i].energy * power_of_two(max(2 * (scale[r][i].stored - top[r]), -126)));
       }
     float energy[kRows];
 #pragma unroll

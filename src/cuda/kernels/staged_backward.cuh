@@ -60,6 +60,7 @@ struct StagedBackward {
   static constexpr int kColumns = 2 * At::kColumnsPerWarp;
   static_assert(kColumns * R <= 8, "the sums stay in registers");
   static constexpr bool kSpectrumHeld = !kSharedSpectrum;
+  static constexpr bool kByStage = !PAIRS && At::O == 64;
   static constexpr bool kFull = PAIRS || At::O == 8;  // no register is left for addresses
 };
 
@@ -84,6 +85,14 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
   const u32 memory_x = shared_address(team_memory), memory_g = memory_x + 2 * At::kPlane;  // the exchanges
   u32 samples = memory_g + 2 * At::kPlane;                                                 // of this row: [kept tensor]
   u32 samples_next = samples + (Kernel::kSets - 1) * Kernel::kSetBytes;
+  constexpr int kToG = 2 * At::kPlane;
+  // Kept where registers suffice.
+  const ExchangePlaces<At> kept_exchange = kept(ExchangePlaces<At>(memory_x, thread));
+  const SamplePlaces<At> kept_samples = kept(SamplePlaces<At>(memory_x + Kernel::kFormed, thread));
+  auto exchange_places = [&] { return Kernel::kFull ? ExchangePlaces<At>(memory_x, thread) : kept_exchange; };
+  auto sample_places = [&] {
+    return Kernel::kFull ? SamplePlaces<At>(memory_x + Kernel::kFormed, thread) : kept_samples;
+  };
   Scale* scales = reinterpret_cast<Scale*>(team_memory + 4 * At::kPlane + Kernel::kSets * Kernel::kSetBytes);
   RowOutcome* outcomes = reinterpret_cast<RowOutcome*>(scales + 2 * kRows * Row::kGroups);  // x, g
   const bool pregated = p.pregate.data != nullptr, postgated = p.postgate.data != nullptr;
@@ -179,13 +188,12 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
           words[4 * j] = v.x, words[4 * j + 1] = v.y, words[4 * j + 2] = v.z, words[4 * j + 3] = v.w;
         }
       };
-      auto rows_in = [&](u32 memory, Scale* of) -> Row {
-        return {SamplePlaces<At>(memory + Kernel::kFormed, thread), of, p.work.batch, p.length};
+      auto rows_x = [&]() -> Row { return {sample_places(), scales, p.work.batch, p.length}; };
+      auto rows_g = [&]() -> Row {
+        return {sample_places().moved(kToG), scales + kRows * Row::kGroups, p.work.batch, p.length};
       };
-      auto rows_x = [&] { return rows_in(memory_x, scales); };
-      auto rows_g = [&] { return rows_in(memory_g, scales + kRows * Row::kGroups); };
-      auto places_x = [&] { return ExchangePlaces<At>(memory_x, thread); };
-      auto places_g = [&] { return ExchangePlaces<At>(memory_g, thread); };
+      auto places_x = [&] { return exchange_places(); };
+      auto places_g = [&] { return exchange_places().moved(kToG); };
       auto form = [&](BackwardTensor tensor, BackwardTensor gate, bool gated, const Row& rows) {
 #pragma unroll
         for (int r = 0; r < kRows; ++r)
@@ -217,7 +225,8 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
         {
           bool raw_x, raw_g;
           const RowScales<kRows> of_x = rows_x().row_scales(lane, raw_x), of_g = rows_g().row_scales(lane, raw_g);
-          if (PAIRS && mask == 3 && of_x.exponent[0] + of_g.exponent[0] != of_x.exponent[1] + of_g.exponent[1]) mask = 1;
+          if (PAIRS && mask == 3 && of_x.exponent[0] + of_g.exponent[0] != of_x.exponent[1] + of_g.exponent[1])
+            mask = 1;
           product = product_scale(of_x, of_g, PAIRS && mask == 2);
 #pragma unroll
           for (int r = 0; r < kRows; ++r)
@@ -245,8 +254,10 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
             if (cleared) sync();
           }
           stored.get_forward(outer, lane);
-          rows_x().template outer<false>(outer, inner.dft8, rows_x().unit(0), of_x, raw_x, warp, lane, places_x());
-          rows_g().template outer<false>(outer, inner.dft8, rows_g().unit(0), of_g, raw_g, warp, lane, places_g());
+          rows_x().template outer<Kernel::kByStage>(outer, inner.dft8, rows_x().unit(0), of_x, raw_x, warp, lane,
+                                                    places_x());
+          rows_g().template outer<Kernel::kByStage>(outer, inner.dft8, rows_g().unit(0), of_g, raw_g, warp, lane,
+                                                    places_g());
         }
         sync();
         if (Kernel::kSets == 1 && mask != 1) fetch(at, kAll & ~late, samples);

@@ -55,8 +55,8 @@ struct StagedForward {
   static constexpr int kSetBytes = kStaged * Row::kBytes;
   static constexpr int kSets =
       At::O == 64 && kExchanges == 2 && kRoom >= kStagedBytes + 2 * At::kPlane + kSetBytes ? 2 : 1;
-  static constexpr int kTeamBytes =
-      kExchanges * 2 * At::kPlane + kStagedBytes + (kSets - 1) * kSetBytes + kTableBytes + (Row::kScaleBytes + 127) / 128 * 128;
+  static constexpr int kTeamBytes = kExchanges * 2 * At::kPlane + kStagedBytes + (kSets - 1) * kSetBytes + kTableBytes +
+                                    (Row::kScaleBytes + 127) / 128 * 128;
   static constexpr int kSharedBytes = kTeams * kTeamBytes + kColumnBytes;
   static constexpr bool kByStage = !GATED && Type::kIsHalf;  // the results' scales
   // The energies of the next row are found while this one is turned back.
@@ -87,7 +87,7 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, GATED, Type, Access>
   const u32 first_exchange = shared_address(team_memory);
   const u32 staged = first_exchange + (Kernel::kStaged ? Kernel::kExchanges * 2 * At::kPlane : 0);
   constexpr int kPregate = Row::kBytes, kPostgate = Kernel::kStaged * Row::kBytes;  // past the samples
-  const int chunk = opaque(thread);  // the first of this thread
+  const int chunk = opaque(thread);                                                 // the first of this thread
   const ExchangePlaces<At> places = kept(ExchangePlaces<At>(first_exchange, thread));
   const Row first_set{kept(SamplePlaces<At>(staged, thread)), reinterpret_cast<Scale*>(tables + Kernel::kTableBytes),
                       p.work.batch, p.length};
@@ -214,8 +214,7 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, GATED, Type, Access>
       ahead = next_row.energies();  // whatever lies there after the last row
     }
 #pragma unroll
-    for (int i = 0; i < At::kUnitsPerWarp; ++i)
-      outer_inverse<At, PAIRS>(outer, inner.dft8, last, i, exchange);
+    for (int i = 0; i < At::kUnitsPerWarp; ++i) outer_inverse<At, PAIRS>(outer, inner.dft8, last, i, exchange);
     if constexpr (Kernel::kAhead) {
       if (!at.done()) next_row.prepare(ahead, thread);
     } else if constexpr (Kernel::kStaged) {

@@ -113,14 +113,14 @@ __global__ void __launch_bounds__(WarpBackward<ROW, PAIRS>::kThreads, WarpBackwa
         }
 #pragma unroll
         for (int n = 0; n < kSlots * R; n += 2) {
-          WideTile X[2], G[2];
+          typename Transform::Sums X[2], G[2];
           transform.third_stage(x, n, X);
           transform.third_stage(g, n, G);
 #pragma unroll
           for (int e = 0; e < 2; ++e) {
             const int i = (n + e) / R, k3 = (n + e) % R;
             if (want_sums) accumulate(sums[k3], G[e], X[e], product[i]);
-            const WidePhases spectral = wide_phases(H[0][k3]);
+            const auto spectral = Transform::turn_of(H[0][k3]);
             x[i][k3] = narrow(times(X[e], spectral));
             g[i][k3] = narrow(times_conjugate(G[e], spectral));
           }
@@ -128,7 +128,7 @@ __global__ void __launch_bounds__(WarpBackward<ROW, PAIRS>::kThreads, WarpBackwa
 #pragma unroll
         for (int i = 0; i < kSlots; ++i) {
           // result times gate, where gate is null 1, to rows; null rows: not wanted.
-          float2 y[kRows][R];
+          typename Transform::Samples y[kRows][R];
           auto write = [&](const RowsView& rows, const RowsView& gate, const Samples& s) {
             if (rows.data == nullptr) return;
 #pragma unroll
@@ -141,8 +141,7 @@ __global__ void __launch_bounds__(WarpBackward<ROW, PAIRS>::kThreads, WarpBackwa
               if (gate.data) load(gate, at, h, factors);
               const Finish<Type> finish(s.exponent[i][r], !PAIRS || s.finite[i][r] ? channel.factor : nan,
                                         gate.data != nullptr);
-#pragma unroll
-              for (int n3 = 0; n3 < R; ++n3) words[n3] = finish.finished(y[r][n3], factors[n3]);
+              finish.finish(y[r], factors, words);
               store_row<R, Access>(rows, at, h, lane, p.length, words);
             }
           };

@@ -81,14 +81,15 @@ __global__ void __launch_bounds__(WarpForward<ROW, PAIRS>::kThreads, WarpForward
     transform.second_stage(z);
 #pragma unroll
     for (int n = 0; n < kSlots * R; n += 2) {
-      WideTile X[2];
+      typename Transform::Sums X[2];
       transform.third_stage(z, n, X);
 #pragma unroll
-      for (int e = 0; e < 2; ++e) z[(n + e) / R][(n + e) % R] = narrow(times(X[e], wide_phases(H[0][(n + e) % R])));
+      for (int e = 0; e < 2; ++e)
+        z[(n + e) / R][(n + e) % R] = narrow(times(X[e], Transform::turn_of(H[0][(n + e) % R])));
     }
 #pragma unroll
     for (int i = 0; i < kSlots; ++i) {
-      float2 y[kRows][R];
+      typename Transform::Samples y[kRows][R];
       transform.inverse(z[i], y);
 #pragma unroll
       for (int r = 0; r < kRows; ++r) {
@@ -99,8 +100,7 @@ __global__ void __launch_bounds__(WarpForward<ROW, PAIRS>::kThreads, WarpForward
         const float nan = __int_as_float(0x7fffffff);
         const Finish<Type> finish(exponents[i][r], !PAIRS || finite[i][r] ? channel.factor : nan, postgated);
         u32 words[R];
-#pragma unroll
-        for (int n3 = 0; n3 < R; ++n3) words[n3] = finish.finished(y[r][n3], gate[n3]);
+        finish.finish(y[r], gate, words);
         store_row<R, Access>(p.y, b, h, lane, p.length, words);
       }
     }
