@@ -58,6 +58,7 @@ struct Case {
   int batch, length, taps;
   bool pregate, postgate;
   float skip;
+  double louder = 1;  // each row of u than the one before it
 };
 
 // Everything of one channel: causal (right-angle) or circular of M points (pairs).
@@ -88,6 +89,10 @@ struct Problem {
         skip(c.skip) {
     std::mt19937 random(17 * ROW + PAIRS);
     for (Tensor<Type>* t : {&u, &pregate, &postgate, &dy}) t->fill(random, 1);
+    if (c.louder != 1)
+      for (int b = 0; b < c.batch; ++b)
+        for (int i = 0; i < c.length; ++i)
+          u.data()[static_cast<std::size_t>(b) * c.length + i] = narrow<Type>(u.at(b, i) * std::pow(c.louder, b));
     std::normal_distribution<float> normal;
     for (int j = 0; j < c.taps; ++j) taps[j] = normal(random) * std::exp(-4.f * j / c.taps) / std::sqrt(float(c.taps));
   }
@@ -318,6 +323,32 @@ void check_taps_below_zero(bool reversed) {
 }
 
 template <int ROW>
+void check_rows_of_different_sizes() {
+  constexpr int M = kSizes[ROW].points;
+  for (const double louder : {40., 1 / 40.}) {
+    check<ROW, false, Half, Aligned>({3, M, M, true, true, 0, louder});
+    check<ROW, true, Half, Aligned>({3, M, M, false, false, 0, louder});
+  }
+  for (const double louder : {1e12, 1e-12}) {
+    check<ROW, false, BFloat, Aligned>({3, M, M, false, false, 0, louder});
+    check<ROW, true, BFloat, Aligned>({3, M, M, true, false, 0, louder});
+  }
+}
+
+// Rows that fill the type, and a filter that brings them down: the scales on the way reach their ends.
+template <int ROW, class Type>
+void check_largest(double value) {
+  constexpr int M = kSizes[ROW].points;
+  CAPTURE(ROW);
+  CAPTURE(value);
+  Problem<ROW, false, Type, Aligned> p({1, M, 16, false, false, 0});
+  for (int i = 0; i < M; ++i) p.u.data()[i] = narrow<Type>(value);
+  for (int j = 0; j < 16; ++j) p.taps[j] = 0.01f * (1 + j % 3);
+  p.run_spectrum(), p.run_forward();
+  CHECK(error(M, 512, [&](int i) { return p.y.at(0, i); }, [&](int i) { return p.exact_conv(0, i); }) < bound<Type>());
+}
+
+template <int ROW>
 void check_row() {
   constexpr int M = kSizes[ROW].points;
   check<ROW, false, Half, Aligned>({3, M, M, true, true, 0.5f});
@@ -341,6 +372,26 @@ TEST_CASE("a row that is not finite") {
     check_not_finite<9>(value);
 #endif
   }
+}
+TEST_CASE("rows of different sizes") {
+  check_rows_of_different_sizes<4>();
+#ifndef FFC_EMULATED_QUICK
+  check_rows_of_different_sizes<1>();
+  check_rows_of_different_sizes<3>();
+  check_rows_of_different_sizes<6>();
+  check_rows_of_different_sizes<8>();
+  check_rows_of_different_sizes<9>();
+#endif
+}
+TEST_CASE("the largest inputs") {
+  check_largest<4, Half>(60000);
+  check_largest<4, BFloat>(1e38);
+#ifndef FFC_EMULATED_QUICK
+  check_largest<3, BFloat>(1e38);
+  check_largest<6, Half>(60000);
+  check_largest<6, BFloat>(1e38);
+  check_largest<9, BFloat>(1e38);
+#endif
 }
 TEST_CASE("taps below lag 0") {
   for (const bool reversed : {false, true}) {

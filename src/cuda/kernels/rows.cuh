@@ -114,6 +114,8 @@ inline constexpr float kLargestLaneEnergy = 0x1p25f;
 
 inline constexpr u32 kInfinity = 0x7f800000u;
 inline constexpr int kTopOfInfinity = 126;
+/// What is left above it, 2^8, passes every stage; and scaled up again by a channel's factor it is still a float.
+inline constexpr int kLargestExponent = 120;
 
 /// 2^e, for e in [-126, 127].
 __device__ __forceinline__ float power_of_two(int e) { return __int_as_float((127 + e) << 23); }
@@ -209,7 +211,7 @@ struct RowScales {
             scales.exponent[0] + top[1] - top[0] +
             ((static_cast<int>(__float_as_uint(__fdividef(2 * energy[1], energy[0])) >> 23) - 127) >> 1);
 #pragma unroll
-    for (int r = 0; r < ROWS; ++r) scales.exponent[r] = max(-126, min(scales.exponent[r], 126));
+    for (int r = 0; r < ROWS; ++r) scales.exponent[r] = max(-126, min(scales.exponent[r], kLargestExponent));
     return scales;
   }
 };

@@ -67,6 +67,8 @@ struct StagedForward {
   static constexpr bool kHeld = kColumns * R <= 8;  // the spectrum, in registers
   static constexpr int kAtOnce = kHeld || 2 * R < 8 ? 8 / R < kColumns ? 8 / R : kColumns : 2;   // columns in hand
   static constexpr bool kPostgateAhead = !kPostgateStaged && kRows * At::kChunksPerThread <= 4;  // in registers
+  // Chunks of results in hand: more where their gates come from device memory.
+  static constexpr int kTogether = PAIRS && GATED && !kPostgateStaged && !kPostgateAhead ? 4 : 2;
 };
 
 template <int ROW, bool PAIRS, bool GATED, class Type, class Access>
@@ -227,10 +229,10 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, GATED, Type, Access>
       if (b + r >= p.work.batch) break;
       std::uint16_t* y = Access::row(p.y, b + r, h) + 8 * chunk;
 #pragma unroll
-      for (int j = 0; j < At::kChunksPerThread; j += 2) {  // two chunks at a time
-        u32 words[8], gate_words[8];
+      for (int j = 0; j < At::kChunksPerThread; j += Kernel::kTogether) {
+        u32 words[4 * Kernel::kTogether], gate_words[4 * Kernel::kTogether];
 #pragma unroll
-        for (int i = 0; i < 2; ++i) {
+        for (int i = 0; i < Kernel::kTogether; ++i) {
           const uint4 v = shared_at<uint4>(exchange.result(j + i) + r * At::kPlane);
           const uint4 gate = Kernel::kPostgateAhead ? gates[r][j + i] : gate_chunk(r, j + i);
           words[4 * i] = v.x, words[4 * i + 1] = v.y, words[4 * i + 2] = v.z, words[4 * i + 3] = v.w;
@@ -242,7 +244,7 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, GATED, Type, Access>
 #pragma unroll
           for (u32& word : words) word = ~0u;  // NaN
 #pragma unroll
-        for (int i = 0; i < 2; ++i)
+        for (int i = 0; i < Kernel::kTogether; ++i)
           Access::store(y, 8 * At::kThreads * (j + i), p.length - 8 * chunk,
                         make_uint4(words[4 * i], words[4 * i + 1], words[4 * i + 2], words[4 * i + 3]));
       }
