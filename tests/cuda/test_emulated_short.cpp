@@ -407,7 +407,7 @@ TEST_CASE("long rows and many channels") {
   }
 }
 
-// Segments of 32 lanes: nothing is tested for but what lies beside the first and the last chunk.
+// Segments of 32 lanes, which exchange chunks and weights.
 TEST_CASE("rows of whole segments") {
   for (DType dtype : kTypes)
     for (int taps = 1; taps <= kTunedTaps; ++taps)
@@ -415,6 +415,7 @@ TEST_CASE("rows of whole segments") {
         Case c;
         c.dtype = dtype, c.weight_dtype = taps % 2 ? DType::f32 : dtype, c.taps = taps, c.left = left;
         c.batch = 1, c.channels = 2, c.length = 2048, c.right = taps - 1 - left, c.taps_last = taps % 4 != 3;
+        c.bias = taps % 3 != 1;
         check(c);
         c.activation = ShortActivation::silu, c.length = 1024;
         check_forward(c);

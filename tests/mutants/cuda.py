@@ -72,8 +72,10 @@ LONG = [
 ]
 
 ANY = "src/cuda/short/any.cuh"
+PARAMETERS = "src/cuda/short/parameters.cuh"
 FIRST_FORWARD = "src/cuda/short/channels_first_forward.cuh"
 FIRST_BACKWARD = "src/cuda/short/channels_first_backward.cuh"
+LAST_FORWARD = "src/cuda/short/channels_last_forward.cuh"
 LAST_BACKWARD = "src/cuda/short/channels_last_backward.cuh"
 SHORT = [
     (
@@ -83,23 +85,52 @@ SHORT = [
         "the first tap is dropped",
     ),
     (FIRST_FORWARD, "words_of(kBefore ? W - kFirst : W)", "words_of(kBefore ? 1 : W)", "too few words beside a chunk"),
-    (FIRST_FORWARD, "(n >= kBefore || known.not_first)", "true", "what lies before a row is taken"),
+    (
+        FIRST_FORWARD,
+        "static_cast<unsigned>(chunk + n - kBefore) >= static_cast<unsigned>(count)",
+        "chunk + n - kBefore >= count",
+        "what lies before a row is taken, short rows",
+    ),
+    (FIRST_FORWARD, "lane >= 32 - kBefore && first >= 32", "lane >= 32 - kBefore", "what lies before a row is taken"),
+    (
+        FIRST_FORWARD,
+        "lane < kAfter && first + COUNT * 32 < p.x_chunks",
+        "lane < kAfter",
+        "what lies after a row is taken",
+    ),
+    (FIRST_FORWARD, "i > 0 ? own[i - 1] : before", "before", "the first lanes have what lies before the segment"),
+    (FIRST_FORWARD, "lane < n ? next.words[k] : own[i].words[k]", "own[i].words[k]", "the last lanes have the first's"),
+    (
+        FIRST_FORWARD,
+        "(kWords - k - 1) * kPerWord<Type> < reached",
+        "(kWords - k) * kPerWord<Type> < reached",
+        "a word less from the lane before",
+    ),
     (FIRST_BACKWARD, "window[o + TAPS - 1 - j]", "window[o + j]", "dx takes the taps forwards, bhl"),
     (FIRST_BACKWARD, "window[o + R::kReach]", "window[o]", "dbias misses an edge, bhl"),
     (
-        "src/cuda/short/channels_last_forward.cuh",
-        "at.end - p.left + TAPS - 1)",
-        "at.end)",
-        "a run's last outputs lack taps, blh",
+        LAST_FORWARD,
+        "first >= 0 && first + kRead <= p.length",
+        "first + kRead <= p.length",
+        "what lies before a row is taken, blh",
     ),
+    (
+        LAST_FORWARD,
+        "first >= 0 && first + kRead <= p.length",
+        "first >= 0",
+        "what lies after a row is taken, blh",
+    ),
+    (LAST_FORWARD, "if (i < outputs) rows", "rows", "a run writes past the row's end, blh"),
+    (LAST_FORWARD, "at.d + group, w", "at.d, w", "a group has the weights of the first, blh"),
     (LAST_BACKWARD, "(i + kNewest - j) % TAPS", "(i + j) % TAPS", "dx takes the taps forwards, blh"),
     (LAST_BACKWARD, "        if (at.begin == 0) {", "        if (false) {", "dbias misses an edge, blh"),
     (
-        "src/cuda/short/parameters.cuh",
+        PARAMETERS,
         "to[i % TAPS][i / TAPS]",
         "to[i / COUNT][i % COUNT]",
         "channels have each other's weights",
     ),
+    (PARAMETERS, "if (view.bias == nullptr) bias = 0;", "", "a warp without a bias adds a weight"),
     ("src/cuda/short/samples.cuh", "return s * (1 + v * (1 - s));", "return s * (1 + v * s);", "the slope of silu"),
     ("src/cuda/short/sums.cuh", "i < kSumRows", "i < 2", "splits are left out"),
     (ANY, "state + (p.taps - 1) + (j - begin)", "state + (p.taps - 2) + (j - begin)", "the state is off by one"),

@@ -1,8 +1,8 @@
 // Forward, bhl, rows of whole chunks of 16 bytes: y[o] = act(bias + sum_j w[j] x[o + j - LEFT]).
 //
-// A thread takes UNROLL chunks of one row and, for each, the chunks beside it that its taps reach: those come from L1,
-// which its neighbours fill at the same time. No thread waits for another. With W = kChunk, chunk c of y needs
-// x[W c - LEFT, W c + W - 1 - LEFT + TAPS): chunks c - BEFORE to c + AFTER, from element BEFORE W - LEFT on.
+// A thread takes UNROLL chunks of one row. With W = kChunk, chunk c of y needs x[W c - LEFT, W c + W - 1 - LEFT +
+// TAPS): chunks c - BEFORE to c + AFTER, from element BEFORE W - LEFT on. Those beside its own a thread has from the
+// threads beside it where a whole warp lies in the row, else from memory.
 #pragma once
 
 #include "cuda/short/parameters.cuh"
@@ -27,24 +27,13 @@ struct Reach {
   static constexpr int kLastWords = words_of(kBefore ? W - kFirst : W);
   static constexpr int kFirstWords = words_of(kAfter ? TAPS - 1 - LEFT - (kAfter - 1) * W : W);
 
-  /// What is known of a chunk when the code is compiled: that it lies in the row, and not first or not last.
-  struct Known {
-    bool inside = false, not_first = false, not_last = false;
-  };
   /// Chunks chunk - kBefore .. of a row of `count` chunks; zeros outside. `here`: where chunk `chunk` lies.
-  __device__ __forceinline__ static void load(Chunk (&to)[kChunks], const Stored<Type>* here, int chunk, int count,
-                                              Known known = {}) {
+  __device__ __forceinline__ static void load(Chunk (&to)[kChunks], const Stored<Type>* here, int chunk, int count) {
 #pragma unroll
     for (int n = 0; n < kChunks; ++n) {
       const Stored<Type>* from = here + (n - kBefore) * W;
-      const int at = chunk + n - kBefore;
-      const bool begun = known.inside && (n >= kBefore || known.not_first),
-                 before_end = known.inside && (n <= kBefore || known.not_last);
       to[n].clear();
-      if (begun        ? !before_end && at >= count
-          : before_end ? at < 0
-                       : static_cast<unsigned>(at) >= static_cast<unsigned>(count))
-        continue;
+      if (static_cast<unsigned>(chunk + n - kBefore) >= static_cast<unsigned>(count)) continue;
       if (kBefore > 0 && n == 0)
         to[n].template load_part<4 - kLastWords, kLastWords>(from);
       else if (kAfter > 0 && n == kChunks - 1)
@@ -74,9 +63,8 @@ __device__ __forceinline__ void correlate_window(float (&to)[COUNT], const float
     for (int j = 0; j < TAPS; ++j) to[m] += w[j][0] * samples[m + j];
   }
 }
-/// COUNT chunks of y, `stride` chunks from one to the next; x and y: where chunk `first` lies. INSIDE: all of them lie
-/// in both rows, so that only what lies beside the first and the last needs a test.
-template <class Type, int TAPS, int LEFT, bool ACTIVE, int COUNT, bool INSIDE>
+/// COUNT chunks of y, `stride` chunks from one to the next, wherever they lie; x and y: where chunk `first` lies.
+template <class Type, int TAPS, int LEFT, bool ACTIVE, int COUNT>
 struct ForwardChunks {
   using R = Reach<Type, TAPS, LEFT>;
   static constexpr int W = R::W;
@@ -84,20 +72,96 @@ struct ForwardChunks {
 
   __device__ __forceinline__ void load(const ChannelsFirstForward& p, const Stored<Type>* x, int first, int stride) {
 #pragma unroll
-    for (int i = 0; i < COUNT; ++i)
-      R::load(chunks[i], x + i * stride * W, first + i * stride, p.x_chunks, {INSIDE, i > 0, i < COUNT - 1});
+    for (int i = 0; i < COUNT; ++i) R::load(chunks[i], x + i * stride * W, first + i * stride, p.x_chunks);
   }
   __device__ __forceinline__ void store(const ChannelsFirstForward& p, Stored<Type>* y, int first, int stride,
                                         const float (&w)[TAPS][1], float bias) const {
 #pragma unroll
     for (int i = 0; i < COUNT; ++i) {
+      if (first + i * stride >= p.y_chunks) return;
       float window[R::kWindow], sum[W];
       R::widen(chunks[i], window);
       correlate_window(sum, w, bias, window);
       if (ACTIVE) activate(sum, p.activation);
       typename R::Chunk result;
       result.narrow(sum);
-      if (INSIDE || first + i * stride < p.y_chunks) result.store(y + i * stride * W);
+      result.store(y + i * stride * W);
+    }
+  }
+};
+/// COUNT * 32 chunks of y that a warp takes, all of them in both rows: lane l has chunks l, 32 + l, ... What lies
+/// beside a chunk comes from the lanes beside, what lies beside the warp's first and last chunk from memory: the last
+/// lane keeps the one before, lane 0 the one after.
+template <class Type, int TAPS, int LEFT, bool ACTIVE, int COUNT>
+struct WarpChunks {
+  using R = Reach<Type, TAPS, LEFT>;
+  static constexpr int W = R::W, kWords = R::Chunk::kWords;
+  static constexpr int kBefore = R::kBefore, kAfter = R::kAfter;
+  static_assert(kBefore <= 2 && kAfter <= 2);
+  typename R::Chunk own[COUNT], before, after;
+
+  /// x: where the lane's first chunk lies.
+  __device__ __forceinline__ void load(const ChannelsFirstForward& p, const Stored<Type>* x, int first, int lane) {
+#pragma unroll
+    for (int i = 0; i < COUNT; ++i) own[i].load(x + i * 32 * W);
+    if (kBefore > 0) {
+      before.clear();
+      if (lane >= 32 - kBefore && first >= 32) {
+        if (kBefore == 1)
+          before.template load_part<4 - R::kLastWords, R::kLastWords>(x - 32 * W);
+        else
+          before.load(x - 32 * W);
+      }
+    }
+    if (kAfter > 0) {
+      after.clear();
+      if (lane < kAfter && first + COUNT * 32 < p.x_chunks) {
+        if (kAfter == 1)
+          after.template load_part<0, R::kFirstWords>(x + COUNT * 32 * W);
+        else
+          after.load(x + COUNT * 32 * W);
+      }
+    }
+  }
+  /// chunks[0 ..]: chunk i of the lane and those beside it, of which what the taps do not reach is left out.
+  __device__ __forceinline__ void gather(typename R::Chunk (&chunks)[R::kChunks], int i, int lane) const {
+    chunks[kBefore] = own[i];
+#pragma unroll
+    for (int n = 1; n <= kBefore; ++n) {
+      const typename R::Chunk& previous = i > 0 ? own[i - 1] : before;
+      const int reached = LEFT - (n - 1) * W;  // samples of this chunk
+#pragma unroll
+      for (int k = 0; k < kWords; ++k)
+        if ((kWords - k - 1) * kPerWord<Type> < reached)
+          chunks[kBefore - n].words[k] =
+              __shfl_sync(~0u, lane >= 32 - n ? previous.words[k] : own[i].words[k], (lane - n) & 31);
+        else
+          chunks[kBefore - n].words[k] = 0;
+    }
+#pragma unroll
+    for (int n = 1; n <= kAfter; ++n) {
+      const typename R::Chunk& next = i < COUNT - 1 ? own[i + 1] : after;
+      const int reached = TAPS - 1 - LEFT - (n - 1) * W;
+#pragma unroll
+      for (int k = 0; k < kWords; ++k)
+        if (k * kPerWord<Type> < reached)
+          chunks[kBefore + n].words[k] = __shfl_sync(~0u, lane < n ? next.words[k] : own[i].words[k], (lane + n) & 31);
+        else
+          chunks[kBefore + n].words[k] = 0;
+    }
+  }
+  __device__ __forceinline__ void store(const ChannelsFirstForward& p, Stored<Type>* y, int lane,
+                                        const float (&w)[TAPS][1], float bias) const {
+#pragma unroll
+    for (int i = 0; i < COUNT; ++i) {
+      typename R::Chunk chunks[R::kChunks], result;
+      gather(chunks, i, lane);
+      float window[R::kWindow], sum[W];
+      R::widen(chunks, window);
+      correlate_window(sum, w, bias, window);
+      if (ACTIVE) activate(sum, p.activation);
+      result.narrow(sum);
+      result.store(y + i * 32 * W);
     }
   }
 };
@@ -117,18 +181,17 @@ __global__ void __launch_bounds__(THREADS, BLOCKS) channels_first_forward(const 
   Stored<Type>* y = static_cast<Stored<Type>*>(p.y.data) + (b * p.y.batch_stride + d * p.y.row_stride + from);
   float w[TAPS][1], bias[1];
   if (p.lane_bits == 5 && begin + UNROLL * 32 <= min(p.x_chunks, p.y_chunks)) {
-    ForwardChunks<Type, TAPS, LEFT, ACTIVE, UNROLL, true> all;
-    all.load(p, x, first, 32);
-    p.weights.load<Type>(d, w, bias);
-    all.store(p, y, first, 32, w, bias[0]);
+    WarpWeights<Type, TAPS> weights;
+    weights.load(p.weights, d, lane);
+    WarpChunks<Type, TAPS, LEFT, ACTIVE, UNROLL> all;
+    all.load(p, x, first, lane);
+    weights.share(p.weights, w, bias[0]);
+    all.store(p, y, lane, w, bias[0]);
   } else {
+    ForwardChunks<Type, TAPS, LEFT, ACTIVE, UNROLL> all;
+    all.load(p, x, first, lanes);
     p.weights.load<Type>(d, w, bias);
-#pragma unroll 1
-    for (int i = 0; i < UNROLL; i += 2) {
-      ForwardChunks<Type, TAPS, LEFT, ACTIVE, 2, false> two;
-      two.load(p, x + i * lanes * W, first + i * lanes, lanes);
-      two.store(p, y + i * lanes * W, first + i * lanes, lanes, w, bias[0]);
-    }
+    all.store(p, y, first, lanes, w, bias[0]);
   }
 }
 

@@ -3,10 +3,12 @@
 //   dx[i] = sum_j w[j] g[i + left - j],   dw[j] = sum_{b, i} x[i] g[i + left - j],   dbias = sum_{b, l} g[l]
 //   g = dy, or dy act'(pre) with pre[l] = bias + sum_j w[j] x[l + j - left]
 //
-// A thread walks along a run of samples i of x with rows i + left - (TAPS - 1) .. i + left of g in registers, as the
-// forward pass does with x; its sums stay in registers over the run. Under an activation it has rows i .. i + TAPS - 1
-// of x too, which give row i + left of g, and begins a step early to have the rows of g before. The block then adds up
-// the sums of one channel. Shared memory: [TAPS + 1][rows of threads][lanes * COUNT] floats.
+// A thread walks along a run of samples i of x with rows i + left - (TAPS - 1) .. i + left of g as floats in registers:
+// row r lies in slot r mod TAPS, and STEP, a multiple of TAPS, rows are gone through one after another so that slots
+// are constants. A row is loaded STEP rows before it is needed. The sums stay in registers over the run. Under an
+// activation the thread has rows i .. i + TAPS - 1 of x too, which give row i + left of g, and begins a step early to
+// have the rows of g before. The block then adds up the sums of one channel. Shared memory: [TAPS + 1][rows of
+// threads][lanes * COUNT] floats.
 #pragma once
 
 #include "cuda/short/channels_last_forward.cuh"
@@ -33,6 +35,31 @@ __device__ __forceinline__ void add_columns(const Parameters& p, const float (&s
     p.sums[(static_cast<long long>(outer) * VALUES + j) * p.channel_count + d] = sum;
   }
 }
+
+/// Rows of COUNT channels on the way from memory, STEP ahead of their use.
+template <class Type, int COUNT, int STEP>
+struct Stream {
+  Samples<Type, COUNT> rows[STEP];
+  const Stored<Type>* next;
+  int limit;  // rows outside [0, limit) are zeros
+
+  __device__ __forceinline__ Stream(const Stored<Type>* first, int end) : next(first), limit(end) {}
+  /// The next row, which is row `at`.
+  __device__ __forceinline__ void fetch(Samples<Type, COUNT>& row, int at, long long stride) {
+    row.clear();
+    if (static_cast<unsigned>(at) < static_cast<unsigned>(limit)) row.load(next);
+    next += stride;
+  }
+  __device__ __forceinline__ void begin(int at, long long stride) {
+#pragma unroll
+    for (int i = 0; i < STEP; ++i) fetch(rows[i], at + i, stride);
+  }
+  /// Row i of the step as floats; the row a step later, row `at`, is on its way then.
+  __device__ __forceinline__ void take(int i, float (&to)[COUNT], int at, long long stride) {
+    rows[i].widen(to);
+    fetch(rows[i], at, stride);
+  }
+};
 
 template <class Type, int TAPS, bool ACTIVE, int COUNT, int STEP, int THREADS, int BLOCKS>
 __global__ void __launch_bounds__(THREADS, BLOCKS) channels_last_backward(const ChannelsLastBackward p) {

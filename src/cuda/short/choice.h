@@ -12,7 +12,7 @@ namespace ffc::cuda {
 
 /// Blocks of 256 threads that keep a large GPU busy, with some to spare for the last ones to even out.
 inline constexpr std::int64_t kManyBlocks = 5280;
-/// Threads of blh, which hold more registers: some four times what a large GPU runs at a time.
+/// Threads of blh, backward, which hold more registers: some four times what a large GPU runs at a time.
 inline constexpr std::int64_t kManyThreads = 200'000;
 /// Rows of a run at least: weights are loaded, and rows before it, once a run.
 inline constexpr std::int64_t kShortestRun = 16;
@@ -95,8 +95,8 @@ inline ChannelsFirstBackward fill_first(const ShortBackwardJob& job, const Short
   return p;
 }
 
-/// Fills in what forward and backward of blh share. A run is long enough for the rows that two runs read, and few
-/// enough that there are runs for all threads.
+/// Fills in what forward and backward of blh share. A run has up to about `longest` rows, in whole steps; fewer where
+/// there would be too few runs for all threads.
 template <class Parameters>
 void fill_runs(Parameters& p, const ShortShape& s, const ShortKernel& kernel, std::int64_t rows, std::int64_t longest,
                std::int64_t& blocks) {
@@ -123,7 +123,7 @@ inline ChannelsLastForward fill_last(const ShortForwardJob& job, const ShortKern
   const ShortShape& s = job.shape;
   ChannelsLastForward p{};
   p.x = job.x, p.y = job.y, p.weights = weights_of(s, job.weight, job.bias), p.activation = s.activation;
-  fill_runs(p, s, kernel, s.output_length(), 64, blocks);
+  fill_runs(p, s, kernel, s.output_length(), kernel.steps, blocks);  // one step
   return p;
 }
 inline ChannelsLastBackward fill_last(const ShortBackwardJob& job, const ShortKernel& kernel, std::int64_t& blocks) {

@@ -20,7 +20,7 @@ struct ShortKernel {
   const char* name = "";
   int threads = 256;
   int shared_bytes = 0;
-  int steps = 1;  ///< bhl: chunks of a thread; blh: rows that a thread writes out between two tests for the run's end
+  int steps = 1;  ///< bhl: chunks of a thread; blh: rows of a run, backward: between two tests for its end
   int count = 1;  ///< samples of a thread's access
 };
 

@@ -20,7 +20,7 @@ using Type = std::conditional_t<kType == DType::f16, Half, std::conditional_t<kT
 template <int TAPS, int PADDING, bool ACTIVE>
 ShortKernel first_forward() {
   constexpr int kLeft = padding_of(TAPS, PADDING);
-  constexpr Tuning t = first_forward_tuning(ACTIVE);
+  constexpr Tuning t = first_forward_tuning(TAPS, kChunk<Type>, ACTIVE);
   return {kernel_address(&channels_first_forward<Type, TAPS, kLeft, ACTIVE, t.steps, t.threads, t.blocks>),
           "channels_first_forward",
           t.threads,
@@ -41,8 +41,8 @@ ShortKernel first_backward() {
 }
 template <int TAPS, bool ACTIVE>
 ShortKernel last_forward() {
-  constexpr Tuning t = last_forward_tuning(TAPS, kChunk<Type>);
-  return {kernel_address(&channels_last_forward<Type, TAPS, ACTIVE, t.count, t.steps, t.threads, t.blocks>),
+  constexpr Tuning t = last_forward_tuning(kChunk<Type>);
+  return {kernel_address(&channels_last_forward<Type, TAPS, ACTIVE, t.count, t.group, t.steps, t.threads, t.blocks>),
           "channels_last_forward",
           t.threads,
           0,

@@ -23,6 +23,27 @@ struct Divisor {
   }
 };
 
+/// COUNT adjacent samples, in words where they fill words.
+template <class Type, int COUNT, bool WORDS = COUNT % kPerWord<Type> == 0>
+struct Some : Samples<Type, COUNT> {};
+template <class Type, int COUNT>
+struct Some<Type, COUNT, false> {
+  Stored<Type> samples[COUNT];
+
+  __device__ __forceinline__ void clear() {
+#pragma unroll
+    for (int c = 0; c < COUNT; ++c) samples[c] = 0;
+  }
+  __device__ __forceinline__ void load(const Stored<Type>* from) {
+#pragma unroll
+    for (int c = 0; c < COUNT; ++c) samples[c] = __ldg(from + c);
+  }
+  __device__ __forceinline__ void widen(float* to) const {
+#pragma unroll
+    for (int c = 0; c < COUNT; ++c) to[c] = wide<Type>(samples[c]);
+  }
+};
+
 /// weight(d, j), bias(d).
 struct WeightsView {
   ConstShortTaps weight;
@@ -41,45 +62,59 @@ struct WeightsView {
   template <class Weight, int TAPS, int COUNT>
   __device__ __forceinline__ void load_as(int d, float (&to)[TAPS][COUNT], float (&bias_to)[COUNT]) const {
     using Element = Stored<Weight>;
-    if (adjacent) {
+    if (adjacent) {  // all loads before the first use
       const Element* from = static_cast<const Element*>(weight.data) + static_cast<long long>(d) * TAPS;
+      Some<Weight, COUNT> taps[TAPS], biases;
+#pragma unroll
+      for (int i = 0; i < TAPS; ++i) taps[i].load(from + i * COUNT);
+      biases.clear();
+      if (bias) biases.load(static_cast<const Element*>(bias) + d);
       float in_order[TAPS * COUNT];
 #pragma unroll
-      for (int i = 0; i < TAPS; ++i) load_some<Weight, COUNT>(from + i * COUNT, in_order + i * COUNT);
+      for (int i = 0; i < TAPS; ++i) taps[i].widen(in_order + i * COUNT);
 #pragma unroll
       for (int i = 0; i < TAPS * COUNT; ++i) to[i % TAPS][i / TAPS] = in_order[i];
-    } else {
-#pragma unroll
-      for (int c = 0; c < COUNT; ++c) {
-        const Element* from = static_cast<const Element*>(weight.data) + (d + c) * weight.channel_stride;
-#pragma unroll
-        for (int j = 0; j < TAPS; ++j) to[j][c] = wide<Weight>(__ldg(from + j * weight.tap_stride));
-      }
+      biases.widen(bias_to);
+      return;
     }
 #pragma unroll
-    for (int c = 0; c < COUNT; ++c) bias_to[c] = 0;
-    if (bias == nullptr) return;
-    if (adjacent) {
-      load_some<Weight, COUNT>(static_cast<const Element*>(bias) + d, bias_to);
-    } else {
+    for (int c = 0; c < COUNT; ++c) {
+      const Element* from = static_cast<const Element*>(weight.data) + (d + c) * weight.channel_stride;
 #pragma unroll
-      for (int c = 0; c < COUNT; ++c) bias_to[c] = wide<Weight>(__ldg(static_cast<const Element*>(bias) + d + c));
-    }
-  }
-  template <class Weight, int COUNT>
-  __device__ __forceinline__ static void load_some(const Stored<Weight>* from, float* to) {
-    if constexpr (COUNT % kPerWord<Weight> == 0) {
-      Samples<Weight, COUNT> some;
-      some.load(from);
-      some.widen(to);
-    } else {
-#pragma unroll
-      for (int c = 0; c < COUNT; ++c) to[c] = wide<Weight>(__ldg(from + c));
+      for (int j = 0; j < TAPS; ++j) to[j][c] = wide<Weight>(__ldg(from + j * weight.tap_stride));
+      bias_to[c] = bias ? wide<Weight>(__ldg(static_cast<const Element*>(bias) + d + c)) : 0;
     }
   }
   template <class Type>
   __device__ __forceinline__ float bias_of(int d) const {
     return bias ? weight_at<Type>(bias, d, single) : 0;
+  }
+};
+
+/// The weights and the bias of a channel that a whole warp has in common: lane j keeps weight(d, j), lane TAPS the
+/// bias.
+template <class Type, int TAPS>
+struct WarpWeights {
+  static_assert(TAPS < 32);
+  u32 bits;  // as stored
+
+  __device__ __forceinline__ void load(const WeightsView& view, int d, int lane) {
+    const bool tap = lane < TAPS || view.bias == nullptr;  // the other lanes load what nobody reads
+    const void* data = tap ? view.weight.data : view.bias;
+    const long long at = tap ? d * view.weight.channel_stride + min(lane, TAPS - 1) * view.weight.tap_stride : d;
+    if (kPerWord<Type> == 1 || view.single)
+      bits = __ldg(static_cast<const u32*>(data) + at);
+    else
+      bits = __ldg(static_cast<const std::uint16_t*>(data) + at);
+  }
+  __device__ __forceinline__ void share(const WeightsView& view, float (&to)[TAPS][1], float& bias) const {
+    float own = __uint_as_float(bits);
+    if constexpr (kPerWord<Type> == 2)
+      if (!view.single) own = Type::wide(bits).x;
+#pragma unroll
+    for (int j = 0; j < TAPS; ++j) to[j][0] = __shfl_sync(~0u, own, j);
+    bias = __shfl_sync(~0u, own, TAPS);
+    if (view.bias == nullptr) bias = 0;
   }
 };
 

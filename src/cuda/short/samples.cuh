@@ -77,24 +77,31 @@ struct Samples {
     if constexpr (kWords == 4) m.z = words[2], m.w = words[3];
     __stcs(reinterpret_cast<Memory*>(to), m);
   }
-  __device__ __forceinline__ void widen(float* to) const {
+  __device__ __forceinline__ void widen(float* to) const { widen_part<COUNT>(0, to); }
+  __device__ __forceinline__ void narrow(const float (&from)[COUNT]) { narrow_part(0, from); }
+  /// Samples [first, first + PART) of them, whole words.
+  template <int PART>
+  __device__ __forceinline__ void widen_part(int first, float* to) const {
 #pragma unroll
-    for (int i = 0; i < kWords; ++i) {
+    for (int i = 0; i < PART / kPerWord<Type>; ++i) {
+      const u32 word = words[first / kPerWord<Type> + i];
       if constexpr (kPerWord<Type> == 2) {
-        const float2 pair = Type::wide(words[i]);
+        const float2 pair = Type::wide(word);
         to[2 * i] = pair.x, to[2 * i + 1] = pair.y;
       } else {
-        to[i] = __uint_as_float(words[i]);
+        to[i] = __uint_as_float(word);
       }
     }
   }
-  __device__ __forceinline__ void narrow(const float (&from)[COUNT]) {
+  template <int PART>
+  __device__ __forceinline__ void narrow_part(int first, const float (&from)[PART]) {
 #pragma unroll
-    for (int i = 0; i < kWords; ++i) {
+    for (int i = 0; i < PART / kPerWord<Type>; ++i) {
+      u32& word = words[first / kPerWord<Type> + i];
       if constexpr (kPerWord<Type> == 2)
-        words[i] = Type::narrow(from[2 * i], from[2 * i + 1]);
+        word = Type::narrow(from[2 * i], from[2 * i + 1]);
       else
-        words[i] = __float_as_uint(from[i]);
+        word = __float_as_uint(from[i]);
     }
   }
 };

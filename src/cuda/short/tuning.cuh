@@ -5,25 +5,26 @@ namespace ffc::cuda {
 
 struct Tuning {
   int count;    // samples of an access
-  int steps;    // bhl: chunks of a thread; blh: rows on the way at a time
+  int steps;    // bhl: chunks of a thread; blh: rows of a run, backward: on the way at a time
   int threads;  // of a block
   int blocks;   // that a multiprocessor should hold at least: caps the registers
+  int group;    // blh, forward: channels computed at a time
 };
 
-/// Rows on the way in blh: a multiple of the taps, so that the window's slots are constants.
+/// Rows on the way in blh, backward: a multiple of the taps, so that the window's slots are constants.
 constexpr int rows_ahead(int taps, int at_least) { return (at_least + taps - 1) / taps * taps; }
 
-/// Memory needs some 20 KB on the way in every multiprocessor: 768 threads with four chunks have 48. Small blocks, so
-/// that what a finished one leaves is taken up at once.
-constexpr Tuning first_forward_tuning(bool active) { return {0, active ? 2 : 4, 128, active ? 6 : 7}; }
+/// Blocks small and many, so that a multiprocessor has loads on their way at any time, whatever a single thread waits
+/// for; floats take more registers.
+constexpr Tuning first_forward_tuning(int taps, int chunk, bool active) {
+  return {0, 2, 128, active ? 6 : taps > 6 && chunk < 8 ? 10 : 12};
+}
 constexpr Tuning first_backward_tuning(bool active) { return {0, active ? 1 : 2, 128, 4}; }
 /// Three rows at once.
 constexpr Tuning gate_tuning(int chunks) { return {0, chunks > 2 ? 1 : 2, 256, 2}; }
 
-/// Weights, window and rows on the way are registers.
-constexpr Tuning last_forward_tuning(int taps, int chunk) {
-  return {chunk / 2, rows_ahead(taps, 8), 128, taps > 4 ? 3 : 4};
-}
+/// All rows of a run, and weights and window of a group of channels, are registers.
+constexpr Tuning last_forward_tuning(int chunk) { return {chunk / 2, 12, 128, 6, chunk / 4}; }
 /// A thread keeps 3 (under an activation 4) * taps values a channel: fewer channels where there are many taps, and more
 /// rows on the way instead.
 constexpr Tuning last_backward_tuning(int taps, int chunk, bool active) {
