@@ -5,6 +5,8 @@
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -230,6 +232,28 @@ void run(const Case& c) {
     expect(space->intact(), name + ": a canary of the workspace");
 }
 
+// What a forward call costs the host, in microseconds: the least of some bursts, short enough for the launch queue.
+double host_cost() {
+  constexpr int kBursts = 40, kCalls = 50, L = 128;
+  const ffc::Problem p{.batch = 1, .channels = 1, .length = L, .filter = L, .dtype = ffc::DType::f16};
+  const ffc::Result<ffc::Plan> plan = ffc::make_plan(p, {ffc::DeviceKind::cuda, 0});
+  check(plan.status());
+  Tensor u(L, p.dtype), y(L, p.dtype), k(L, p.filter_dtype);
+  u.fill(1, 1), k.fill(2, 1);
+  DeviceBuffer space(plan->workspace_bytes(ffc::Pass::forward));
+  const ffc::ForwardArguments a{.u = u.buffer.data(), .k = k.buffer.data(), .y = y.buffer.data()};
+  double least = 1e9;
+  for (int burst = 0; burst < kBursts; ++burst) {
+    check(cudaDeviceSynchronize(), "a burst of calls");
+    const auto start = std::chrono::steady_clock::now();
+    for (int i = 0; i < kCalls; ++i) check(ffc::forward(*plan, a, {.workspace = {space.data(), space.bytes()}}));
+    const std::chrono::duration<double, std::micro> took = std::chrono::steady_clock::now() - start;
+    least = std::min(least, took.count() / kCalls);
+  }
+  check(cudaDeviceSynchronize(), "calls");
+  return least;
+}
+
 }  // namespace
 
 // With an argument: only transforms of up to that many points, for tools that are slow.
@@ -255,6 +279,7 @@ int main(int count, char** arguments) {
       run({both, true, false});
     }
   }
+  std::printf("a forward call takes the host %.1f us\n", host_cost());
   std::printf(failures ? "%d checks failed\n" : "all right\n", failures);
   return failures != 0;
 }
