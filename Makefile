@@ -89,7 +89,7 @@ test-mutants: $(BUILD)/tests/build
 	ctest --test-dir $(BUILD)/tests --output-on-failure -L mutants
 
 test-python: $(VENV)/.ffc-test
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n $(JOBS)
 
 test: test-cpp test-packaging test-mutants test-python
 
@@ -117,7 +117,7 @@ sanitize: $(VENV)/.ffc-tools
 test-neon: $(VENV)/.ffc-tools
 	$(CMAKE_CONFIGURE) -B $(BUILD)/neon --toolchain cmake/aarch64-linux-gnu.cmake -DFFC_BUILD_EXAMPLES=OFF
 	cmake --build $(BUILD)/neon
-	ctest --test-dir $(BUILD)/neon --output-on-failure -L neon
+	ctest --test-dir $(BUILD)/neon -j $(JOBS) --output-on-failure -L neon
 
 # ---- the rest
 

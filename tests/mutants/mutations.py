@@ -1,4 +1,4 @@
-"""Faults that the C++ tests must notice: (file, text, replacement, what it breaks). The text occurs exactly once."""
+"""Faults of the sources of the CPU: (file, text, replacement, what it breaks). The text occurs exactly once."""
 
 SPECTRAL = "src/cpu/simd/spectral-inl.h"
 DIRECT = "src/cpu/simd/direct-inl.h"
@@ -18,7 +18,7 @@ SHORT_PLAN = "src/cpu/short_plan.cpp"
 SHORT_CHECK = "src/algo/short_check.cpp"
 ACTIVATION = "src/cpu/simd/activation-inl.h"
 
-MUTATIONS = [
+RESULTS = [
     # results and gates
     (ROWS, "v = hn::MulAdd(skip, hn::Mul(part.load(d, f.x + i), up), v);", "v = v;", "skip is ignored"),
     (ROWS, "if constexpr (with_gate) v = hn::Mul(v, part.load(d, gate + i));", "", "the gate of the output is ignored"),
@@ -120,7 +120,10 @@ MUTATIONS = [
         "std::fill(buffer + before + s.problem.length, buffer + before + s.problem.length + 1, T(0));",
         "the margin of the direct sums is not cleared",
     ),
-    # rounding, NaN, magnitude
+]
+
+# rounding
+ROUNDING = [
     (ROWS, "hn::Set(du, 0x7fffu))));", "hn::Set(du, 0x8000u))));", "bfloat16 ties do not go to even"),
     (
         ROWS,
@@ -134,6 +137,10 @@ MUTATIONS = [
         "return rounded;",
         "a bfloat16 NaN overflows to zero",
     ),
+]
+
+# NaN, magnitude
+NOT_FINITE = [
     (
         SPECTRAL,
         "if (s.algorithm == Algorithm::pairs && !x.finite[i]) std::fill(",
@@ -158,7 +165,10 @@ MUTATIONS = [
         "return size.largest >= 0;",
         "a row read on its way into the root is never scaled",
     ),
-    # threads, slices, memory, checks
+]
+
+# threads, slices, memory, checks
+THREADS = [
     (
         SPECTRAL,
         "for (std::int64_t slice = 1; slice < slices; ++slice) {",
@@ -180,7 +190,11 @@ MUTATIONS = [
     (POOL, "      body(argument, number);", "      body(argument, 0);", "all threads believe to be worker 0"),
     (CHECK, "if (w.bytes < needed)", "if (w.bytes + 1 < needed)", "a workspace one byte too small is accepted"),
     (CHECK, "a.reverse_lag == b.reverse_lag &&", "", "a filter of the other convention of lags is accepted"),
-    # short convolutions: samples, sums and their ends
+]
+
+# short convolutions
+SHORTS = [
+    # samples, sums and their ends
     (
         SHORT_ORDER,
         "std::fill(to + (end - first) * width, to + (last - first) * width, T(0));",
@@ -275,3 +289,12 @@ MUTATIONS = [
     (SHORT_CHECK, "if (ends[s + 1] < ends[s])", "if (ends[s + 1] < 0)", "packed sequences may overlap"),
     (SHORT_CHECK, "if (ends[p.sequences] != p.length)", "if (ends[p.sequences] > p.length)", "samples are left over"),
 ]
+
+# The tests that must notice them, names of tests/cpp/test_*.cpp: no others run.
+MUTATIONS = {
+    "algebra correctness": RESULTS,
+    "rounding": ROUNDING,
+    "nonfinite": NOT_FINITE,
+    "algebra errors filter threads": THREADS,
+    "short": SHORTS,
+}
