@@ -11,6 +11,7 @@ import argparse
 import itertools
 import json
 import subprocess
+import time
 from pathlib import Path
 
 import torch
@@ -22,6 +23,7 @@ from flashfftconv.short_problem import LAYOUTS
 
 SIZES = [(8192, 768), (8192, 2048), (8192, 8192), (1024, 8192), (1024, 768)]  # L, D
 BATCH = 16
+WARM_SECONDS = 0.1
 
 
 def replayed(call, repetitions: int) -> list[float]:
@@ -35,6 +37,11 @@ def replayed(call, repetitions: int) -> list[float]:
     with torch.cuda.graph(graph):
         call()
     events = [(torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)) for _ in range(repetitions)]
+    # After a pause, the first tens of milliseconds take up to a tenth longer.
+    start = time.monotonic()
+    while time.monotonic() < start + WARM_SECONDS:
+        graph.replay()
+        torch.cuda.synchronize()
     for before, after in events:
         before.record(), graph.replay(), after.record()
     torch.cuda.synchronize()

@@ -256,14 +256,13 @@ class CudaPlan final : public BackendPlan {
     const Problem& p = problem();
     GridProblem g;
     g.batch = p.batch, g.channels = channels;
-    const BlockWork work = block_work(variant_, task);
-    g.group = std::max(1, work.rows), g.workers = std::max(1, work.workers);
+    g.kernel = block_work(variant_, task);
     const int tensors = back ? 3 : task == Task::gated ? 4 : 2;  // at least
     g.row_bytes = tensors * static_cast<std::int64_t>(size_of(p.dtype)) * p.length;
     g.sum_bytes = back ? static_cast<std::int64_t>(sum_bytes()) : 0;
     g.split_bytes = 4LL * size_.points + g.sum_bytes;
     const std::int64_t blocks = static_cast<std::int64_t>(facts_.multiprocessors) * blocks_per_multiprocessor;
-    g.slots = std::max<std::int64_t>(1, blocks) * g.workers;
+    g.slots = std::max<std::int64_t>(1, blocks) * g.kernel.workers;
     g.most_splits = p.batch;
     if (back && channels) {
       const std::int64_t split = (g.sum_bytes + static_cast<std::int64_t>(waiting_bytes(variant_))) * channels;

@@ -15,22 +15,27 @@ std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b;
 GridChoice choose_grid(const GridProblem& p) {
   GridChoice best;
   if (p.batch == 0 || p.channels == 0) return best;
-  const std::int64_t groups = divide_up(p.batch, p.group);
-  const std::int64_t limit =
-      std::min({groups, std::max<std::int64_t>(1, p.most_splits), divide_up(kWaves * p.slots, p.channels)});
+  const std::int64_t group = p.kernel.rows, workers = p.kernel.workers;
+  const std::int64_t groups = divide_up(p.batch, group),
+                     most = std::min(groups, std::max<std::int64_t>(1, p.most_splits));
+  const std::int64_t wanted = std::min<std::int64_t>(most, p.kernel.splits);
+  const std::int64_t first = divide_up(groups, divide_up(groups, wanted));  // splits of the same size
+  const std::int64_t limit = std::max(first, std::min(most, divide_up(kWaves * p.slots, p.channels)));
   double least = 0;
-  for (std::int64_t splits = 1; splits <= limit; ++splits) {
+  for (std::int64_t splits = first; splits <= limit; ++splits) {
     const std::int64_t groups_per_split = divide_up(groups, splits);
     if (divide_up(groups, groups_per_split) != splits) continue;  // fewer splits of the same size do
     const std::int64_t items = p.channels * splits, waves = divide_up(items, p.slots);
-    const double item = static_cast<double>(p.split_bytes + groups_per_split * p.group * p.row_bytes);
+    const double item = static_cast<double>(p.split_bytes + groups_per_split * group * p.row_bytes);
     const double reduction = static_cast<double>(items) / static_cast<double>(p.slots) * p.sum_bytes;
     const double cost = static_cast<double>(waves) * item + reduction;
-    if (splits > 1 && cost >= least) continue;
+    if (splits > first && cost >= least) continue;
     least = best.cost = cost;
-    best.grid = {static_cast<int>(splits), static_cast<int>(divide_up(std::min(items, p.slots), p.workers))};
+    const std::int64_t at_once =
+        p.kernel.one_item ? std::min<std::int64_t>(items, INT32_MAX) : std::min(items, p.slots);
+    best.grid = {static_cast<int>(splits), static_cast<int>(divide_up(at_once, workers))};
     best.items = items;
-    best.rows_per_split = std::min(groups_per_split * p.group, p.batch);
+    best.rows_per_split = std::min(groups_per_split * group, p.batch);
     best.waves = static_cast<double>(items) / static_cast<double>(p.slots);
   }
   return best;

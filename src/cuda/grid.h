@@ -10,13 +10,12 @@ namespace ffc::cuda {
 /// What the choice of a grid weighs: memory traffic, in bytes.
 struct GridProblem {
   std::int64_t batch = 0, channels = 0;
-  std::int64_t group = 1;        ///< rows that a worker takes at a time; a split has whole groups
   std::int64_t row_bytes = 0;    ///< read and written for a row
   std::int64_t split_bytes = 0;  ///< read and written once a split: the spectrum, and the sums of a backward pass
   std::int64_t sum_bytes = 0;    ///< of a split's sums, which a reduction reads again
   std::int64_t slots = 1;        ///< workers that run at a time
-  std::int64_t workers = 1;      ///< of a block, each taking items for itself
   std::int64_t most_splits = 1;  ///< that the workspace has room for
+  BlockWork kernel{};            ///< what the kernel itself asks for
 };
 
 struct GridChoice {

@@ -34,6 +34,8 @@ struct Kernel {
   int rows = 1;                  // that a worker takes at once
   int workers = 1;               // of a block, each with items of its own
   int waiting_bytes = 0;         // of device memory a block
+  int splits = 1;                // of a channel's rows: at least so many are faster
+  bool one_item = false;         // a block is given one item: new blocks take up what finished ones leave
   mutable DeviceSet ready{};     // where it may be launched
   mutable DeviceSet overlaps{};  // of those, where its code waits for the kernel before by itself (sm_90)
 };

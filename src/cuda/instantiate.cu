@@ -28,7 +28,10 @@ Kernel forward_kernel() {
             K::kThreads,
             K::kSharedBytes,
             K::kRows * K::kTeams,
-            1};
+            1,
+            0,
+            K::kShare.splits,
+            K::kShare.one_item};
   }
 }
 

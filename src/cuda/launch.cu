@@ -1,6 +1,7 @@
 // The one place where kernels are launched: arguments as the kernels take them, shared memory, grid.
 #include <cuda_runtime.h>
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -178,7 +179,7 @@ int blocks_per_multiprocessor(const Variant& variant, Task task) {
 
 BlockWork block_work(const Variant& variant, Task task) {
   const Kernel& kernel = planned(variant, task);
-  return {kernel.workers, kernel.rows};
+  return {std::max(1, kernel.workers), std::max(1, kernel.rows), kernel.splits, kernel.one_item};
 }
 
 std::size_t waiting_bytes(const Variant& variant) { return planned(variant, Task::backward).waiting_bytes; }

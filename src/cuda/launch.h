@@ -98,10 +98,13 @@ const char* error_text(int error);
 /// Blocks of a variant's kernel that one multiprocessor holds; 0 if the device code has no such kernel.
 int blocks_per_multiprocessor(const Variant& variant, Task task);
 /// How a block of a variant's kernel takes work: its `workers` take items (a channel and a split) each for itself, and
-/// of an item's rows so many at a time; a split of fewer leaves a worker partly idle.
+/// of an item's rows so many at a time; a split of fewer leaves a worker partly idle. One item: a block is given no
+/// second one. Splits: at least so many are faster, where the batch has them.
 struct BlockWork {
   int workers = 1;
   int rows = 1;
+  int splits = 1;
+  bool one_item = false;
 };
 BlockWork block_work(const Variant& variant, Task task);
 /// Device memory in which a block of a variant's backward kernel keeps what its multiprocessor does not hold.

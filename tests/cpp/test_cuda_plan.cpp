@@ -455,12 +455,11 @@ TEST_CASE_FIXTURE(Fixture, "a launch that fails gives its error's name, and the 
 TEST_CASE("where every warp takes items for itself, there are items for all of them") {
   const GridProblem p{.batch = 64,
                       .channels = 768,
-                      .group = 4,
                       .row_bytes = 512,
                       .split_bytes = 512,
                       .slots = 264 * 8,
-                      .workers = 8,
-                      .most_splits = 64};
+                      .most_splits = 64,
+                      .kernel = {.workers = 8, .rows = 4}};
   const GridChoice c = choose_grid(p);
   CHECK(c.items >= p.slots);
   CHECK(c.grid.blocks == 264);
@@ -469,32 +468,32 @@ TEST_CASE("where every warp takes items for itself, there are items for all of t
 TEST_CASE("a grid covers all rows, keeps groups whole, and fits the device and the workspace") {
   for (std::int64_t batch : {1, 2, 3, 16, 31, 1000})
     for (std::int64_t channels : {1, 7, 131, 132, 133, 768, 5000})
-      for (std::int64_t group : {1, 2, 4, 32})
-        for (std::int64_t most : {1, 5, 1000}) {
-          const GridChoice c = choose_grid({.batch = batch,
-                                            .channels = channels,
-                                            .group = group,
-                                            .row_bytes = 4000,
-                                            .split_bytes = 4096,
-                                            .sum_bytes = 0,
-                                            .slots = 264,
-                                            .most_splits = most});
-          CAPTURE(batch);
-          CAPTURE(channels);
-          CAPTURE(group);
-          CAPTURE(most);
-          CHECK(c.grid.splits >= 1);
-          CHECK(c.grid.splits <= most);
-          CHECK(c.grid.blocks == std::min<std::int64_t>(264, c.items));
-          CHECK(c.items == channels * c.grid.splits);
-          CHECK((c.rows_per_split % group == 0 || c.grid.splits == 1));
-          CHECK(c.rows_per_split * c.grid.splits >= batch);
-          CHECK(c.rows_per_split * (c.grid.splits - 1) < batch);
-        }
+      for (int group : {1, 2, 4, 32})
+        for (int wanted : {1, 2, 4})
+          for (std::int64_t most : {1, 5, 1000}) {
+            GridProblem p{.batch = batch, .channels = channels, .row_bytes = 4000, .split_bytes = 4096};
+            p.slots = 264, p.most_splits = most, p.kernel = {.rows = group, .splits = wanted};
+            const GridChoice c = choose_grid(p);
+            CAPTURE(batch);
+            CAPTURE(channels);
+            CAPTURE(group);
+            CAPTURE(wanted);
+            CAPTURE(most);
+            CHECK(c.grid.splits >= 1);
+            CHECK(c.grid.splits <= most);
+            if (batch >= 4 * group * wanted && most >= wanted) CHECK(c.grid.splits >= wanted);
+            CHECK(c.grid.blocks == std::min<std::int64_t>(264, c.items));
+            CHECK(c.items == channels * c.grid.splits);
+            CHECK((c.rows_per_split % group == 0 || c.grid.splits == 1));
+            CHECK(c.rows_per_split * c.grid.splits >= batch);
+            CHECK(c.rows_per_split * (c.grid.splits - 1) < batch);
+            p.kernel.one_item = true;
+            CHECK(choose_grid(p).grid.blocks == choose_grid(p).items);
+          }
 }
 
 TEST_CASE("grids: splits fill a device that channels alone do not, and only then") {
-  GridProblem p{.batch = 64, .channels = 1, .group = 1, .row_bytes = 16384, .split_bytes = 16384, .slots = 264};
+  GridProblem p{.batch = 64, .channels = 1, .row_bytes = 16384, .split_bytes = 16384, .slots = 264};
   p.most_splits = p.batch;
   CHECK(choose_grid(p).grid.splits == 64);
   p.batch = 10000, p.most_splits = p.batch;

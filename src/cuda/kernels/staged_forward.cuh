@@ -12,16 +12,27 @@
 
 namespace ffc::cuda {
 
-/// Warps that share a row, and blocks that a multiprocessor holds.
+/// Warps that share a row, and blocks that a multiprocessor holds; and how a launch is spread over blocks (launch.h).
 struct Share {
-  int warps, blocks;
+  int warps, blocks, splits = 1;
+  bool one_item = false;
 };
 /// Smaller blocks wait less for one another, as far as their registers and shared memory suffice.
-constexpr Share forward_share(const Size& size, bool pairs, bool gated) {
+constexpr Share blocks_of_forward(const Size& size, bool pairs, bool gated) {
   if (size.points == 1024 && pairs && !gated) return {size.warps, 3};
   if (size.points == 8192 && !(pairs && gated)) return {8, pairs || gated ? 2 : 3};
   if (size.points == 16384 && !pairs && !gated) return {8, 2};
   return {size.warps, size.warps > 8 ? 1 : 2};
+}
+/// Of two blocks that go on from item to item, both load, and both compute, at the same time; new blocks do not: 2 to
+/// 9 % faster from 4096 points on. Blocks that share a channel share its spectrum in the cache, which gated rows of
+/// 16384 points and more fill: 4 to 8 %.
+constexpr Share forward_share(const Size& size, bool pairs, bool gated) {
+  Share share = blocks_of_forward(size, pairs, gated);
+  share.one_item = size.outer == 64 && share.blocks > 1;
+  if (share.one_item && !pairs) share.splits = 2;
+  if (gated && size.points >= 16384) share.splits = 4;
+  return share;
 }
 
 /// GATED: with a pregate, a postgate, or both.
