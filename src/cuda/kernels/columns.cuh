@@ -1,14 +1,14 @@
-// The two halves of a transform with all that turns between them in the constants of the inner stages, where shared
-// memory holds those of every column. With K = k1 + 8 k2 (or k1) + outer k3 - s of a column and k3:
+// The two halves of a transform with an outer 8 with all that turns between them in the constants of the inner stages,
+// where shared memory holds those of every column. With K = k1 + 8 k3 - s of a column and k3:
 //
-//   outer   n1 -> k1, n2 -> k2, and exp(-2 pi i 64 n3 (k1 + 8 k2 - s) / M) in the constants of its last stage
+//   outer   n1 -> k1, and exp(-2 pi i 64 n3 (k1 - s) / M) in the constants of that stage
 //   inner   n3 -> k3 between registers, sum over n4 of exp(-2 pi i n4 (k4 / 8 + 8 K / M)),
 //           times exp(-2 pi i n5 (k4 / 64 + K / M)), n5 -> k5
 //
 // Digits of eight count from -4, but k1 from 0; n3 and k3 from -R/2.
 //
-// Two complex products a point less than turning by exp(-2 pi i (64 n3 + 8 n4 + n5)(k1 + 8 k2 - s) / M) between the
-// halves (outer.cuh), each way, and two roundings less.
+// Two complex products a point less than turning by exp(-2 pi i (64 n3 + 8 n4 + n5)(k1 - s) / M) between the halves
+// (outer.cuh), each way, and two roundings less.
 #pragma once
 
 #include "cuda/kernels/layout.cuh"
@@ -19,37 +19,23 @@ namespace ffc::cuda {
 
 template <class At, bool PAIRS>
 struct ColumnOuter {
-  static constexpr int U = At::kUnitsPerWarp;
-  static constexpr bool kTurned = false;
-  static constexpr bool kFolded = At::O == 64 && At::R > 1;
+  static constexpr bool kTurned = false, kFolded = false;
   static constexpr int kQuarters = PAIRS ? 0 : 1;
-  static_assert(U == 1, "a warp has one unit, and one n3");
+  static_assert(At::O == 8 && At::kUnitsPerWarp == 1, "a warp has one unit, and one n3");
 
   Stacked first, last;
-  Phases between_forward[U], between_inverse[U];
-  Phases second_forward[U], second_inverse[U];
-  u32 zero;
+  Phases between_forward[1], between_inverse[1];  // of an outer 64: not used
 
-  __device__ __forceinline__ ColumnOuter(int lane, int warp, u32 unknown_zero) : zero(unknown_zero) {
+  __device__ __forceinline__ ColumnOuter(int lane, int warp, u32 unknown_zero) {
     const int g = (lane >> 2) - kMiddle, t = 2 * (lane & 3) - kMiddle;
     const int g1 = g + kMiddle, t1 = t + kMiddle;  // k1
     const float scale = kStage * kRounding;
     constexpr int M = At::M;
-    // Everything over 4 M: n1 (k1 - s) / 8, n2 (k1 - s) / 64, n2 k2 / 8, and 64 n3 (k1 + 8 k2 - s) / M in two parts.
-    const int n3 = (At::O == 64 ? warp >> 3 : warp) - At::R / 2;
-    auto stage = [&](int n1, int k1) { return (4 * k1 - kQuarters) * (n1 * M / 8 + (At::O == 8 ? 64 * n3 : 0)); };
-    auto between = [&](int n2, int k1) { return (4 * k1 - kQuarters) * (n2 * M / 64 + 64 * n3); };
-    auto second = [&](int n2, int k2) { return 4 * k2 * (n2 * M / 8 + 8 * 64 * n3); };
-    first = stacked(phases(stage(t, g1), stage(t + 1, g1), 4 * M, scale), zero);
-    last = stacked(phases(stage(g, t1), stage(g, t1 + 1), 4 * M, scale), zero);
-    if constexpr (At::O == 64) {
-      between_forward[0] = phases(between(t, g1), between(t + 1, g1), 4 * M);
-      between_inverse[0] = phases(between(g, t1), between(g, t1 + 1), 4 * M);
-    }
-    if constexpr (kFolded) {
-      second_forward[0] = phases(second(t, g), second(t + 1, g), 4 * M, scale);
-      second_inverse[0] = phases(second(g, t), second(g, t + 1), 4 * M, scale);
-    }
+    // n1 (k1 - s) / 8 + 64 n3 (k1 - s) / M, over 4 M
+    const int n3 = warp - At::R / 2;
+    auto stage = [&](int n1, int k1) { return (4 * k1 - kQuarters) * (n1 * M / 8 + 64 * n3); };
+    first = stacked(phases(stage(t, g1), stage(t + 1, g1), 4 * M, scale), unknown_zero);
+    last = stacked(phases(stage(g, t1), stage(g, t1 + 1), 4 * M, scale), unknown_zero);
   }
 };
 
@@ -73,9 +59,7 @@ struct ColumnInner {
     uint4* to = reinterpret_cast<uint4*>(memory) + lane;
     for (int i = 0; i < kPerWarp; ++i) {
       const int tile = warp * kPerWarp + i, column = tile / R, k3 = tile % R;
-      // Columns lie in the order k1, k2.
-      const int k = At::O == 64 ? column / 8 + 8 * (column % 8 - kMiddle) : column;
-      const int K = 4 * (k + At::O * (k3 - R / 2)) - kQuarters;
+      const int K = 4 * (column + At::O * (k3 - R / 2)) - kQuarters;
       auto stage = [&](int n4, int k4) { return n4 * (k4 * M / 2 + 8 * K); };
       auto turn = [&](int n5, int k4) { return n5 * (k4 * M / 16 + K); };
       const Phases a = phases(stage(t, g), stage(t + 1, g), 4 * M, scale),

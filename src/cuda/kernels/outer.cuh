@@ -84,7 +84,12 @@ struct OuterTables {
 template <class At, bool PAIRS, class Tables, class Samples>
 __device__ __forceinline__ void outer_forward(const Tables& a, const Dft8& dft8, const Stacked& first, Phases between,
                                               int i, Samples&& x, const ExchangePlaces<At>& exchange) {
-  const Stacked second = Tables::kFolded ? stacked(a.second_forward[i], a.zero) : dft8.forward;
+  const Stacked second = [&] {
+    if constexpr (Tables::kFolded)
+      return stacked(a.second_forward[i], a.zero);
+    else
+      return dft8.forward;
+  }();
   u32 re[2][4], im[2][4];
 #pragma unroll
   for (int q = 0; q < 4; ++q) {
@@ -125,7 +130,12 @@ __device__ __forceinline__ void outer_inverse(const Tables& a, const Dft8& dft8,
     in_re[r] = shared_at<uint4>(at + 128 * r);
     in_im[r] = shared_at<uint4>(at + 128 * r + At::kPlane);
   }
-  const Stacked second = Tables::kFolded ? stacked_conjugate(a.second_inverse[i], a.zero) : dft8.inverse;
+  const Stacked second = [&] {
+    if constexpr (Tables::kFolded)
+      return stacked_conjugate(a.second_inverse[i], a.zero);
+    else
+      return dft8.inverse;
+  }();
   u32 re[2][4], im[2][4];
 #pragma unroll
   for (int q = 0; q < 4; ++q) {
