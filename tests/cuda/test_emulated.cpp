@@ -348,6 +348,22 @@ void check_largest(double value, float sum_of_taps) {
   CHECK(error(M, 512, [&](int i) { return p.y.at(0, i); }, [&](int i) { return p.exact_conv(0, i); }) < bound<Type>());
 }
 
+// Rows whose spectra are a single line, in x and in g: nothing on the way to the filter's gradient may overflow.
+template <int ROW, bool PAIRS, class Type>
+void check_constant_rows(double x, double g) {
+  constexpr int M = kSizes[ROW].points;
+  CAPTURE(ROW);
+  CAPTURE(x);
+  Problem<ROW, PAIRS, Type, Aligned> p({2, M, 16, false, false, 0});
+  for (int i = 0; i < M; ++i) {
+    p.u.data()[i] = narrow<Type>(x), p.u.data()[M + i] = narrow<Type>(1.4 * x);
+    p.dy.data()[i] = narrow<Type>(g), p.dy.data()[M + i] = narrow<Type>(1.4 * g);
+  }
+  p.run_spectrum(), p.run_backward();
+  CHECK(error(
+            16, 16, [&](int j) { return p.dk[j]; }, [&](int j) { return p.exact_tap(j); }) < kBoundGradient);
+}
+
 template <int ROW>
 void check_row() {
   constexpr int M = kSizes[ROW].points;
@@ -391,6 +407,17 @@ TEST_CASE("the largest inputs") {
   check_largest<6, Half>(60000, 1);
   check_largest<6, BFloat>(1e38, 3);
   check_largest<9, BFloat>(1e38, 3);
+#endif
+}
+TEST_CASE("constant rows") {
+  check_constant_rows<4, true, Half>(1.41, 1.41);
+  check_constant_rows<4, false, BFloat>(2.3e38, 1e-7);
+#ifndef FFC_EMULATED_QUICK
+  check_constant_rows<3, false, BFloat>(2.3e38, 1e-7);
+  check_constant_rows<3, true, BFloat>(2.3e38, 1e-7);
+  check_constant_rows<6, true, BFloat>(2.3e38, 1e-7);
+  check_constant_rows<9, true, Half>(1.41, 1.41);
+  check_constant_rows<9, true, BFloat>(2.3e38, 1e-7);
 #endif
 }
 TEST_CASE("taps below lag 0") {

@@ -67,13 +67,20 @@ struct ChannelScale {
 };
 
 /// sum += G conj(X) scale, complex, of a tile's two columns: (re, im, re, im).
+template <class Type>
 __device__ __forceinline__ void accumulate(float4& sum, WideTile g, WideTile x, float scale) {
   const float2 gr = g.re, gi = g.im, xr = x.re, xi = x.im;
   sum.x += scale * (gr.x * xr.x + gi.x * xi.x), sum.y += scale * (gi.x * xr.x - gr.x * xi.x);
   sum.z += scale * (gr.y * xr.y + gi.y * xi.y), sum.w += scale * (gi.y * xr.y - gr.y * xi.y);
 }
-/// The product in halves: both are at most sqrt(4 M) gains, so it fits, and its rounding is one of a row among many.
+/// Of halves. Of half-precision rows the product is one too: a spectrum of 32768 points is at most 0.61 sqrt(3 M) = 190
+/// (rows.cuh), so it fits, and its rounding is one of a row among many. Rows of bfloat16 near its end are larger.
+template <class Type>
 __device__ __forceinline__ void accumulate(float4& sum, Tile g, Tile x, float scale) {
+  if constexpr (!Type::kIsHalf) {
+    const WideTile wide_g{Half::wide(g.re), Half::wide(g.im)}, wide_x{Half::wide(x.re), Half::wide(x.im)};
+    return accumulate<Type>(sum, wide_g, wide_x, scale);
+  }
   const Tile product = times_conjugate(g, {x.re, x.im});
   const float2 re = Half::wide(product.re), im = Half::wide(product.im);
   sum.x += scale * re.x, sum.y += scale * im.x;

@@ -96,9 +96,9 @@ struct Any {
 };
 
 // ---- scales. A group of samples is kept as halves times 2^-stored. A row goes through the transform times
-// 2^-exponent, the mean of its M squares in [1/2, 2) then: by Parseval nothing on the way exceeds sqrt(2 M) times a
-// stage's rounding, whatever the row is. Mostly the samples, or their products with the pregate, are halves as they
-// are.
+// 2^-exponent, the mean of its M squares in [1/2, 2) then; in pairs that of the first in [1/4, 1), that of the second
+// at most twice as much. So by Parseval nothing on the way exceeds sqrt(3 M) times the stages' gain, whatever the rows
+// are. Mostly the samples, or their products with the pregate, are halves as they are.
 
 struct Scale {
   int energy;  // the sum of squares of a group's halves, in units of 1 / kEnergyUnit
@@ -202,7 +202,7 @@ struct RowScales {
 #pragma unroll
     for (int r = 0; r < ROWS; ++r) {
       const float twice_mean = fmaxf(energy[r] * kPerMeanSquare, kSilence);
-      scales.exponent[r] = top[r] + ((static_cast<int>(__float_as_uint(twice_mean) >> 23) - 127) >> 1);
+      scales.exponent[r] = top[r] + ((static_cast<int>(__float_as_uint(twice_mean) >> 23) - (128 - ROWS)) >> 1);
       scales.finite[r] = top[r] < kTopOfInfinity;
     }
     if constexpr (ROWS == 2)

@@ -187,7 +187,7 @@ __global__ void __launch_bounds__(SerialBackward<ROW, PAIRS, Type, Access>::kThr
 #pragma unroll
               for (int e = 0; e < 2; ++e) {
                 if (want_sums) {
-                  accumulate(sum[j][e], g[e][k3], X[j][e], product);
+                  accumulate<Type>(sum[j][e], g[e][k3], X[j][e], product);
                   sums[tile_of(i, e, k3)] = sum[j][e];
                 }
                 if constexpr (Kernel::kKept) x[i][e][k3] = times(X[j][e], {H[j][e][0].re, H[j][e][0].im});

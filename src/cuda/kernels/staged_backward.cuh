@@ -284,7 +284,7 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
 #pragma unroll
             for (int k3 = 0; k3 < R; ++k3) {
               const Tile spectral = Kernel::kSpectrumHeld ? held[i + e][k3] : H[e][k3];
-              if (want_sums) accumulate(sums[i + e][k3], g[e][k3], x[e][k3], product);
+              if (want_sums) accumulate<Type>(sums[i + e][k3], g[e][k3], x[e][k3], product);
               x[e][k3] = times(x[e][k3], {spectral.re, spectral.im});
               g[e][k3] = times_conjugate(g[e][k3], {spectral.re, spectral.im});
             }

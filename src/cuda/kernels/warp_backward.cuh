@@ -119,7 +119,7 @@ __global__ void __launch_bounds__(WarpBackward<ROW, PAIRS>::kThreads, WarpBackwa
 #pragma unroll
           for (int e = 0; e < 2; ++e) {
             const int i = (n + e) / R, k3 = (n + e) % R;
-            if (want_sums) accumulate(sums[k3], G[e], X[e], product[i]);
+            if (want_sums) accumulate<Type>(sums[k3], G[e], X[e], product[i]);
             const auto spectral = Transform::turn_of(H[0][k3]);
             x[i][k3] = narrow(times(X[e], spectral));
             g[i][k3] = narrow(times_conjugate(G[e], spectral));
