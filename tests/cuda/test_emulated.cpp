@@ -360,8 +360,7 @@ void check_constant_rows(double x, double g) {
     p.dy.data()[i] = narrow<Type>(g), p.dy.data()[M + i] = narrow<Type>(1.4 * g);
   }
   p.run_spectrum(), p.run_backward();
-  CHECK(error(
-            16, 16, [&](int j) { return p.dk[j]; }, [&](int j) { return p.exact_tap(j); }) < kBoundGradient);
+  CHECK(error(16, 16, [&](int j) { return p.dk[j]; }, [&](int j) { return p.exact_tap(j); }) < kBoundGradient);
 }
 
 template <int ROW>
