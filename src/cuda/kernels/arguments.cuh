@@ -79,12 +79,13 @@ template <class Type>
 __device__ __forceinline__ void accumulate(float4& sum, Tile g, Tile x, float scale) {
   if constexpr (!Type::kIsHalf) {
     const WideTile wide_g{Half::wide(g.re), Half::wide(g.im)}, wide_x{Half::wide(x.re), Half::wide(x.im)};
-    return accumulate<Type>(sum, wide_g, wide_x, scale);
+    accumulate<Type>(sum, wide_g, wide_x, scale);
+  } else {
+    const Tile product = times_conjugate(g, {x.re, x.im});
+    const float2 re = Half::wide(product.re), im = Half::wide(product.im);
+    sum.x += scale * re.x, sum.y += scale * im.x;
+    sum.z += scale * re.y, sum.w += scale * im.y;
   }
-  const Tile product = times_conjugate(g, {x.re, x.im});
-  const float2 re = Half::wide(product.re), im = Half::wide(product.im);
-  sum.x += scale * re.x, sum.y += scale * im.x;
-  sum.z += scale * re.y, sum.w += scale * im.y;
 }
 
 }  // namespace ffc::cuda

@@ -61,19 +61,14 @@ struct Samples {
 #pragma unroll
       for (int group = 0; group < kGroupsPerThread; ++group) {
         u32 x[4 * kTogether], factors[4 * kTogether];
-        auto read = [&](const RowsView& rows, bool is_staged, int from, u32(&words)[4 * kTogether]) {
-#pragma unroll
-          for (int j = 0; j < kTogether; ++j) {
-            const int chunk_of = group * kTogether + j;
-            const uint4 chunk = is_staged       ? shared_at<uint4>(places.own_chunk(chunk_of) + from + r * At::kPlane)
-                                : b + r < batch ? Access::load(Access::row(rows, b + r, h) + 8 * thread,
-                                                               8 * At::kThreads * chunk_of, length - 8 * thread)
-                                                : make_uint4(0, 0, 0, 0);
-            words[4 * j] = chunk.x, words[4 * j + 1] = chunk.y, words[4 * j + 2] = chunk.z, words[4 * j + 3] = chunk.w;
-          }
-        };
-        read(u, STAGED >= 1, 0, x);
-        if (gated) read(gate, STAGED == 2, gate_at, factors);
+        if (STAGED >= 1)
+          get(r, group, x);
+        else
+          load(u, b + r, h, group, thread, x);
+        if (gated && STAGED == 2)
+          get(r, group, factors, gate_at);
+        else if (gated)
+          load(gate, b + r, h, group, thread, factors);
         const Scale scale = to_halves<Type, PAIRS>(x, factors, gated);
         if (gated || !Type::kIsHalf || STAGED == 0 || scale.stored != 0) put(r, group, x);
         set_scale(r, group, thread, scale);
@@ -113,13 +108,24 @@ struct Samples {
       }
   }
 
-  /// A thread's group of words of row r, and its scale.
-  __device__ __forceinline__ void get(int r, int group, u32 (&x)[4 * kTogether]) const {
+  /// A thread's group of words of a row, from shared memory (`from` bytes past its place) or from device memory; back
+  /// to shared memory; and its scale.
+  __device__ __forceinline__ void get(int r, int group, u32 (&x)[4 * kTogether], int from = 0) const {
 #pragma unroll
-    for (int j = 0; j < kTogether; ++j) {
-      const uint4 v = shared_at<uint4>(places.own_chunk(group * kTogether + j) + r * At::kPlane);
-      x[4 * j] = v.x, x[4 * j + 1] = v.y, x[4 * j + 2] = v.z, x[4 * j + 3] = v.w;
-    }
+    for (int j = 0; j < kTogether; ++j)
+      split(shared_at<uint4>(places.own_chunk(group * kTogether + j) + from + r * At::kPlane), x, j);
+  }
+  __device__ __forceinline__ void load(const RowsView& rows, int b, int h, int group, int thread,
+                                       u32 (&x)[4 * kTogether]) const {
+#pragma unroll
+    for (int j = 0; j < kTogether; ++j)
+      split(b < batch ? Access::load(Access::row(rows, b, h) + 8 * thread, 8 * At::kThreads * (group * kTogether + j),
+                                     length - 8 * thread)
+                      : make_uint4(0, 0, 0, 0),
+            x, j);
+  }
+  __device__ static __forceinline__ void split(uint4 v, u32 (&x)[4 * kTogether], int j) {
+    x[4 * j] = v.x, x[4 * j + 1] = v.y, x[4 * j + 2] = v.z, x[4 * j + 3] = v.w;
   }
   __device__ __forceinline__ void put(int r, int group, const u32 (&x)[4 * kTogether]) const {
 #pragma unroll

@@ -82,17 +82,16 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
     if (Kernel::kFull) thread = opaque(thread) & (At::kThreads - 1), warp = thread >> 5, lane = thread & 31;
   };
   unsigned char* const team_memory = shared + Kernel::kTableBytes + team * Kernel::kTeamBytes;
-  const u32 memory_x = shared_address(team_memory), memory_g = memory_x + 2 * At::kPlane;  // the exchanges
-  u32 samples = memory_g + 2 * At::kPlane;                                                 // of this row: [kept tensor]
+  constexpr int kToG = 2 * At::kPlane;             // from the exchange of x to that of g
+  const u32 memory = shared_address(team_memory);  // the exchanges
+  u32 samples = memory + 2 * kToG;                 // of this row: [kept tensor]
   u32 samples_next = samples + (Kernel::kSets - 1) * Kernel::kSetBytes;
-  constexpr int kToG = 2 * At::kPlane;
-  // Kept where registers suffice.
-  const ExchangePlaces<At> kept_exchange = kept(ExchangePlaces<At>(memory_x, thread));
-  const SamplePlaces<At> kept_samples = kept(SamplePlaces<At>(memory_x + Kernel::kFormed, thread));
-  auto exchange_places = [&] { return Kernel::kFull ? ExchangePlaces<At>(memory_x, thread) : kept_exchange; };
-  auto sample_places = [&] {
-    return Kernel::kFull ? SamplePlaces<At>(memory_x + Kernel::kFormed, thread) : kept_samples;
-  };
+  // Places are kept where registers suffice.
+  const ExchangePlaces<At> kept_exchange = kept(ExchangePlaces<At>(memory, thread));
+  const SamplePlaces<At> kept_samples = kept(SamplePlaces<At>(memory + Kernel::kFormed, thread));
+  auto places_x = [&] { return Kernel::kFull ? ExchangePlaces<At>(memory, thread) : kept_exchange; };
+  auto places_g = [&] { return places_x().moved(kToG); };
+  auto samples_of_x = [&] { return Kernel::kFull ? SamplePlaces<At>(memory + Kernel::kFormed, thread) : kept_samples; };
   Scale* scales = reinterpret_cast<Scale*>(team_memory + 4 * At::kPlane + Kernel::kSets * Kernel::kSetBytes);
   RowOutcome* outcomes = reinterpret_cast<RowOutcome*>(scales + 2 * kRows * Row::kGroups);  // x, g
   const bool pregated = p.pregate.data != nullptr, postgated = p.postgate.data != nullptr;
@@ -188,12 +187,10 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
           words[4 * j] = v.x, words[4 * j + 1] = v.y, words[4 * j + 2] = v.z, words[4 * j + 3] = v.w;
         }
       };
-      auto rows_x = [&]() -> Row { return {sample_places(), scales, p.work.batch, p.length}; };
+      auto rows_x = [&]() -> Row { return {samples_of_x(), scales, p.work.batch, p.length}; };
       auto rows_g = [&]() -> Row {
-        return {sample_places().moved(kToG), scales + kRows * Row::kGroups, p.work.batch, p.length};
+        return {samples_of_x().moved(kToG), scales + kRows * Row::kGroups, p.work.batch, p.length};
       };
-      auto places_x = [&] { return exchange_places(); };
-      auto places_g = [&] { return exchange_places().moved(kToG); };
       auto form = [&](BackwardTensor tensor, BackwardTensor gate, bool gated, const Row& rows) {
 #pragma unroll
         for (int r = 0; r < kRows; ++r)

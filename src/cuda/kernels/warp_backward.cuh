@@ -120,7 +120,7 @@ __global__ void __launch_bounds__(WarpBackward<ROW, PAIRS>::kThreads, WarpBackwa
           for (int e = 0; e < 2; ++e) {
             const int i = (n + e) / R, k3 = (n + e) % R;
             if (want_sums) accumulate<Type>(sums[k3], G[e], X[e], product[i]);
-            const auto spectral = Transform::turn_of(H[0][k3]);
+            const auto spectral = Transform::factor(H[0][k3]);
             x[i][k3] = narrow(times(X[e], spectral));
             g[i][k3] = narrow(times_conjugate(G[e], spectral));
           }
@@ -128,7 +128,7 @@ __global__ void __launch_bounds__(WarpBackward<ROW, PAIRS>::kThreads, WarpBackwa
 #pragma unroll
         for (int i = 0; i < kSlots; ++i) {
           // result times gate, where gate is null 1, to rows; null rows: not wanted.
-          typename Transform::Samples y[kRows][R];
+          typename Transform::Results y[kRows][R];
           auto write = [&](const RowsView& rows, const RowsView& gate, const Samples& s) {
             if (rows.data == nullptr) return;
 #pragma unroll

@@ -85,11 +85,11 @@ __global__ void __launch_bounds__(WarpForward<ROW, PAIRS>::kThreads, WarpForward
       transform.third_stage(z, n, X);
 #pragma unroll
       for (int e = 0; e < 2; ++e)
-        z[(n + e) / R][(n + e) % R] = narrow(times(X[e], Transform::turn_of(H[0][(n + e) % R])));
+        z[(n + e) / R][(n + e) % R] = narrow(times(X[e], Transform::factor(H[0][(n + e) % R])));
     }
 #pragma unroll
     for (int i = 0; i < kSlots; ++i) {
-      typename Transform::Samples y[kRows][R];
+      typename Transform::Results y[kRows][R];
       transform.inverse(z[i], y);
 #pragma unroll
       for (int r = 0; r < kRows; ++r) {

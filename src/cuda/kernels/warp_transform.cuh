@@ -34,7 +34,7 @@ struct WarpTransform {
   static constexpr bool kWide = PAIRS || R < 8;
   using Sums = std::conditional_t<kWide, WideTile, Tile>;      // of a stage
   using Turn = std::conditional_t<kWide, WidePhases, Phases>;  // what they are multiplied by
-  using Samples = std::conditional_t<kWide, float2, u32>;      // two results
+  using Results = std::conditional_t<kWide, float2, u32>;      // two
 
   using Matrices = LaneTable<R, (R > 1)>;  // by k3
   using Turns = LaneTable<R, (R > 1), Turn>;
@@ -77,7 +77,8 @@ struct WarpTransform {
         z[n3] = {real, transpose_8x8(x[1][n3])};
       else
         z[n3] = n3 == 0 ? Tile{real, 0u}
-                        : Tile{mul(real, half_cosine_of_32(eighth(n3))), mul(real, half_cosine_of_32(8 - eighth(n3)))};
+                        : Tile{mul(real, half_cosine_of_32(turn_of_32(n3))),
+                               mul(real, half_cosine_of_32(8 - turn_of_32(n3)))};
     }
     dft_registers<false>(z);
   }
@@ -97,7 +98,7 @@ struct WarpTransform {
   }
 
   /// The samples, in fp32 if the sums are: real parts, and in pairs imaginary parts.
-  __device__ __forceinline__ void inverse(const Tile (&z)[R], Samples (&x)[kRows][R]) const {
+  __device__ __forceinline__ void inverse(const Tile (&z)[R], Results (&x)[kRows][R]) const {
     Sums w[R];
 #pragma unroll
     for (int k3 = 0; k3 < R; ++k3)
@@ -107,13 +108,13 @@ struct WarpTransform {
 #pragma unroll
     for (int n3 = 0; n3 < R; ++n3) {
       const Sums v = w[n3];
-      const int turn = eighth(n3);
+      const int angle = turn_of_32(n3);
       if constexpr (PAIRS)
         x[0][n3] = v.re, x[1][n3] = v.im;
       else if constexpr (kWide)
-        x[0][n3] = n3 == 0 ? v.re : add(mul(v.re, cosine_of_32(turn)), mul(v.im, cosine_of_32(8 - turn)));
+        x[0][n3] = n3 == 0 ? v.re : add(mul(v.re, cosine_of_32(angle)), mul(v.im, cosine_of_32(8 - angle)));
       else
-        x[0][n3] = n3 == 0 ? v.re : sum(v.re, half_cosine_of_32(turn), v.im, half_cosine_of_32(8 - turn));
+        x[0][n3] = n3 == 0 ? v.re : sum(v.re, half_cosine_of_32(angle), v.im, half_cosine_of_32(8 - angle));
     }
   }
 
@@ -128,7 +129,7 @@ struct WarpTransform {
     }
   }
   /// A tile of the filter's spectrum, to multiply by.
-  __device__ __forceinline__ static Turn turn_of(Tile h) {
+  __device__ __forceinline__ static Turn factor(Tile h) {
     if constexpr (kWide)
       return wide_phases(h);
     else
@@ -149,7 +150,7 @@ struct WarpTransform {
       return sum_columns(f, x);
   }
   /// n3 s / R, s = 1/4, in parts of 32.
-  __device__ __forceinline__ static int eighth(int n3) { return 8 / R * n3; }
+  __device__ __forceinline__ static int turn_of_32(int n3) { return 8 / R * n3; }
 };
 
 /// The spectrum of a channel, tiles k3: stored as [k3][lane] x (re, im).
