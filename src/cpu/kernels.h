@@ -35,10 +35,16 @@ struct Shape {
 // A spectrum and the sums begin with a few numbers about themselves.
 inline constexpr std::int64_t kHeader = 32;
 
-// Sizes of the arrays above, which kernels and engine must agree on: arrays of M points, each a little apart from a
-// multiple of the cache's ways. `padding` lies on both sides of a row of the direct algorithm.
+// Sizes of the arrays above, which kernels and engine must agree on: multiples of kGap elements, with a gap behind.
 inline constexpr std::int64_t kGap = 32;
 constexpr std::int64_t array_size(std::int64_t points) { return (points + 2 * kGap - 1) / kGap * kGap; }
+// From an array of M points to the next one that is used with it. Large ones lie some 256 elements from a multiple of
+// 4 KiB: at a multiple they would share few ways of the cache, and a little beside one a load would wait for the store
+// to the other array of some steps before, which has the same last 12 bits of address.
+constexpr std::int64_t array_stride(std::int64_t points) {
+  return array_size(points) + (points < 1024 ? 0 : 256 - kGap);
+}
+// A row of the direct algorithm, with room on both sides.
 template <typename T>
 constexpr std::int64_t padded_row_size(const Shape<T>& s) {
   return array_size(s.problem.length + s.fold.highest() - s.fold.lowest() + 4 * kGap);
@@ -51,7 +57,7 @@ void set_sizes(Shape<T>& s) {
     s.scratch_backward = 3 * padded_row_size(s);
     s.sums_size = array_size(kHeader + 2 * s.points);  // one double a tap
   } else {
-    const std::int64_t row = array_size(s.points);
+    const std::int64_t row = array_stride(s.points);
     s.spectrum_size = kHeader + 2 * row;
     s.scratch_forward = 4 * row;   // two rows or taps, one field
     s.scratch_backward = 8 * row;  // two rows of x and g, two fields

@@ -13,6 +13,7 @@
 #endif
 
 #include <algorithm>
+#include <initializer_list>
 
 #include "cpu/kernels.h"
 #include "cpu/simd/taps-inl.h"
@@ -63,16 +64,16 @@ struct GradientProduct {
 
 template <class D, class Product, int kFields, typename T = hn::TFromD<D>>
 HWY_INLINE void descend(D d, const Tables<T>& tables, const Field<T> (&fields)[kFields], const Ways (&ways)[kFields],
-                        Product product) {
-  Descent<D, kFields, Product>(d, tables, fields, ways, product).run();
+                        Product product, const Ahead& ahead) {
+  Descent<D, kFields, Product>(d, tables, fields, ways, product, ahead).run();
 }
 
 template <class D, typename T = hn::TFromD<D>>
 struct Spectral {
   using ConstField = Field<const T>;
 
-  static Field<T> field(const Shape<T>& s, T* at) { return {at, at + array_size(s.points)}; }
-  static ConstField const_field(const Shape<T>& s, const T* at) { return {at, at + array_size(s.points)}; }
+  static Field<T> field(const Shape<T>& s, T* at) { return {at, at + array_stride(s.points)}; }
+  static ConstField const_field(const Shape<T>& s, const T* at) { return {at, at + array_stride(s.points)}; }
   static T weight(const Shape<T>& s) { return T(1) / static_cast<T>(s.points); }  // the inverse's missing 1/M
   static void zero_tail(const Shape<T>& s, T* x) { std::fill(x + s.problem.length, x + s.points, T(0)); }
   static void root_forward(const Shape<T>& s, const T* re, const T* im, Field<T> out) {
@@ -90,7 +91,7 @@ struct Spectral {
     const Fold& f = s.fold;
     const bool pairs = s.algorithm == Algorithm::pairs, folded = !pairs && f.has_negative();
     T* re = scratch;
-    T* im = scratch + array_size(s.points);
+    T* im = scratch + array_stride(s.points);
     std::fill(re, re + s.points, T(0));
     read_taps(p, k, h, 0, pairs ? p.filter : f.positive, re);
     if (folded) fold_negative(s, f.from_reverse ? k_rev : k, h, re, im, spectrum + kHeader);
@@ -100,9 +101,9 @@ struct Spectral {
     std::fill(spectrum, spectrum + kHeader, T(0));
     spectrum[0] = static_cast<T>(exponent);
     for (T* part : {out.re, out.im})
-      std::fill(part + s.points, part + array_size(s.points), T(0));  // no byte undefined
+      std::fill(part + s.points, part + array_stride(s.points), T(0));  // no byte undefined
     root_forward(s, re, folded ? im : nullptr, out);
-    descend(D(), *s.tables, {out}, {kDown}, Nothing());
+    descend(D(), *s.tables, {out}, {kDown}, Nothing(), Ahead());
   }
 
   // im[M + lag] = -t[lag] for lag < 0; lag 0 (H3's convention) joins t[0].
@@ -150,7 +151,7 @@ struct Spectral {
     const bool pairs = s.algorithm == Algorithm::pairs;
     Loaded x;
     for (int i = 0; i < (pairs ? 2 : 1); ++i) {
-      T* to = x.rows[i] = scratch + i * array_size(s.points);
+      T* to = x.rows[i] = scratch + i * array_stride(s.points);
       if (i >= count) {
         std::fill(to, to + s.points, T(0));
         continue;
@@ -191,8 +192,8 @@ struct Spectral {
 
   // Whether rows pass the root as they are read and written. A short one does not: a loop that does nothing else asks
   // for all of its cache lines at once, which counts for more when they come from far.
+  static constexpr std::int64_t kShort = 1000;
   static bool passes_root(const Shape<T>& s) {
-    constexpr std::int64_t kShort = 1000;
     return s.algorithm == Algorithm::right_angle && s.tables->size.root == 4 && s.points > kShort;
   }
   static std::int64_t part(const Shape<T>& s) { return s.points / s.tables->size.root; }
@@ -238,6 +239,51 @@ struct Spectral {
     }
   }
 
+  // ---- what rows b .. b + count - 1 of channel h write, and what their turn's successor reads: the rows after them,
+  // or the first ones of the next channel and its taps. For rows that are worth it and still there, in the second
+  // cache, when their turn comes.
+  static bool looks_ahead(const Shape<T>& s) {
+    constexpr std::int64_t kLongest = 65536 * sizeof(float);
+    return s.points > kShort && s.points * static_cast<std::int64_t>(sizeof(T)) <= kLongest;
+  }
+
+  template <typename Io, class RowsType>
+  static void add_rows(const Shape<T>& s, const RowsType& rows, std::int64_t b, int count, std::int64_t h,
+                       Ahead& ahead) {
+    for (int i = 0; i < count; ++i) ahead.add(row<Io>(rows, b + i, h), sizeof(Io), s.problem.length);
+  }
+  template <typename Io, class Arguments>
+  static void add_next(const Shape<T>& s, const Arguments& a, std::initializer_list<ConstRows> inputs, std::int64_t b,
+                       int count, std::int64_t h, Ahead& ahead) {
+    const Problem& p = s.problem;
+    b += count;
+    if (b >= p.batch) {
+      b = 0, ++h;
+      if (h == p.channels) return;
+      ahead.add(taps_of(p, a.k, h), size_of(p.filter_dtype), p.filter);
+      ahead.add(taps_of(p, a.k_rev, h), size_of(p.filter_dtype), p.filter_reverse);
+    }
+    count = static_cast<int>(std::min<std::int64_t>(count, p.batch - b));
+    for (const ConstRows& rows : inputs) add_rows<Io>(s, rows, b, count, h, ahead);
+  }
+  template <typename Io>
+  static Ahead look_ahead(const Shape<T>& s, const ForwardArguments& a, std::int64_t b, int count, std::int64_t h) {
+    Ahead ahead;
+    if (!looks_ahead(s)) return ahead;
+    add_rows<Io>(s, a.y, b, count, h, ahead);
+    add_rows<Io>(s, a.postgate, b, count, h, ahead);
+    add_next<Io>(s, a, {a.u, a.pregate}, b, count, h, ahead);
+    return ahead;
+  }
+  template <typename Io>
+  static Ahead look_ahead(const Shape<T>& s, const BackwardArguments& a, std::int64_t b, int count, std::int64_t h) {
+    Ahead ahead;
+    if (!looks_ahead(s)) return ahead;
+    for (const Rows& rows : {a.du, a.dpregate, a.dpostgate}) add_rows<Io>(s, rows, b, count, h, ahead);
+    add_next<Io>(s, a, {a.u, a.pregate, a.dy, a.postgate}, b, count, h, ahead);
+    return ahead;
+  }
+
   template <typename Io>
   static void forward(const Shape<T>& s, const ForwardArguments& a, std::int64_t h, std::int64_t begin,
                       std::int64_t end, const T* spectrum, T* scratch) {
@@ -246,7 +292,7 @@ struct Spectral {
     const ConstField filter = const_field(s, spectrum + kHeader);
     const Field<T> z = field(s, scratch);
     T* const rows =
-        a.skip ? scratch + 2 * array_size(s.points) : z.re;  // kept for the skip term, else transformed in place
+        a.skip ? scratch + 2 * array_stride(s.points) : z.re;  // kept for the skip term, else transformed in place
     for (std::int64_t b = begin; b < end; b += pairs ? 2 : 1) {
       const int count = pairs && b + 1 < end ? 2 : 1;
       Loaded x;
@@ -255,7 +301,7 @@ struct Spectral {
         scale_rows(s, x);
         root_forward(s, x.rows[0], x.rows[1], z);
       }
-      descend(d, *s.tables, {z}, {kDownUp}, FilterProduct<T, false>{filter});
+      descend(d, *s.tables, {z}, {kDownUp}, FilterProduct<T, false>{filter}, look_ahead<Io>(s, a, b, count, h));
       const Output y{a.postgate, a.y};
       leave<Io>(s, z, x, b, count, h, spectrum, a.skip, &y, 1);
     }
@@ -290,7 +336,7 @@ struct Spectral {
   template <typename Io>
   static void backward_rows(const Shape<T>& s, const BackwardArguments& a, std::int64_t h, std::int64_t b, int count,
                             const T* spectrum, T* sums, T* scratch) {
-    const std::int64_t size = array_size(s.points);
+    const std::int64_t size = array_stride(s.points);
     const Wanted want(a);
     const Field<T> zx = field(s, scratch + 4 * size), zg = field(s, scratch + 6 * size);
     Loaded x, g;
@@ -317,7 +363,7 @@ struct Spectral {
       if (want.x) root_forward(s, x.rows[0], x.rows[1], zx);
       if (want.g) root_forward(s, g.rows[0], g.rows[1], zg);
     }
-    multiply_spectra(s, want, exponent, zx, zg, spectrum, sums);
+    multiply_spectra(s, want, exponent, zx, zg, spectrum, sums, look_ahead<Io>(s, a, b, count, h));
     if (want.rows) {
       Output outputs[2];
       int exits = 0;
@@ -346,16 +392,16 @@ struct Spectral {
 
   // zx = X H, zg = G conj(H), up to the root; sums += G conj(X) 2^exponent. Only what is wanted.
   static void multiply_spectra(const Shape<T>& s, const Wanted& want, int exponent, Field<T> zx, Field<T> zg,
-                               const T* spectrum, T* sums) {
+                               const T* spectrum, T* sums, const Ahead& ahead) {
     const D d;
     const ConstField filter = const_field(s, spectrum + kHeader);
     if (want.x && want.g) {
       const GradientProduct<T> product{filter, field(s, sums + kHeader), std::ldexp(T(1), exponent), want.taps};
-      descend(d, *s.tables, {zx, zg}, {want.postgate ? kDownUp : kDown, want.rows ? kDownUp : kDown}, product);
+      descend(d, *s.tables, {zx, zg}, {want.postgate ? kDownUp : kDown, want.rows ? kDownUp : kDown}, product, ahead);
     } else if (want.x) {
-      descend(d, *s.tables, {zx}, {kDownUp}, FilterProduct<T, false>{filter});
+      descend(d, *s.tables, {zx}, {kDownUp}, FilterProduct<T, false>{filter}, ahead);
     } else if (want.g) {
-      descend(d, *s.tables, {zg}, {kDownUp}, FilterProduct<T, true>{filter});
+      descend(d, *s.tables, {zg}, {kDownUp}, FilterProduct<T, true>{filter}, ahead);
     }
   }
 
@@ -368,10 +414,10 @@ struct Spectral {
       T* more = sums + slice * s.sums_size;
       *dskip += *reinterpret_cast<const double*>(more);
       if (want.taps)
-        for (std::int64_t i = 0; i < 2 * array_size(s.points); ++i) c.re[i] += more[kHeader + i];
+        for (std::int64_t i = 0; i < 2 * array_stride(s.points); ++i) c.re[i] += more[kHeader + i];
     }
     if (want.taps) {
-      descend(d, *s.tables, {c}, {kUp}, Nothing());
+      descend(d, *s.tables, {c}, {kUp}, Nothing(), Ahead());
       root_inverse(s, c, s.fold.has_negative());
     }
     const T w = weight(s);

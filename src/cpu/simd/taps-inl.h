@@ -23,12 +23,16 @@ HWY_INLINE Io* row(const Rows& rows, std::int64_t b, std::int64_t h) {
   return rows.data ? static_cast<Io*>(rows.data) + b * rows.batch_stride + h * rows.channel_stride : nullptr;
 }
 
+// The taps of channel h, or null where there are none.
+HWY_INLINE const char* taps_of(const Problem& p, const ConstTaps& taps, std::int64_t h) {
+  return taps.data ? static_cast<const char*>(taps.data) + h * taps.channel_stride * size_of(p.filter_dtype) : nullptr;
+}
+
 // Taps [first, first + count) of channel h.
 template <typename T>
 HWY_INLINE void read_taps(const Problem& p, const ConstTaps& taps, std::int64_t h, std::int64_t first,
                           std::int64_t count, T* to) {
-  const auto* from = static_cast<const char*>(taps.data) + (h * taps.channel_stride + first) * size_of(p.filter_dtype);
-  read_array(hn::ScalableTag<T>(), p.filter_dtype, from, count, to);
+  read_array(hn::ScalableTag<T>(), p.filter_dtype, taps_of(p, taps, h) + first * size_of(p.filter_dtype), count, to);
 }
 
 // Writes value(j) to taps [0, count) of channel h, a piece at a time.

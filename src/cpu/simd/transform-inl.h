@@ -12,6 +12,7 @@
 
 #include <type_traits>
 
+#include "cpu/simd/ahead-inl.h"
 #include "cpu/simd/vector-inl.h"
 #include "cpu/tables.h"
 
@@ -333,8 +334,9 @@ class Descent {
   static constexpr std::int64_t kBlockPoints = 16384 / (2 * sizeof(T) * kFields);
 
  public:
-  Descent(D d, const Tables<T>& tables, const Field<T> (&fields)[kFields], const Ways (&ways)[kFields], Product product)
-      : d_(d), tables_(tables), product_(product) {
+  Descent(D d, const Tables<T>& tables, const Field<T> (&fields)[kFields], const Ways (&ways)[kFields], Product product,
+          const Ahead& ahead)
+      : d_(d), tables_(tables), product_(product), ahead_(ahead) {
     for (int f = 0; f < kFields; ++f) fields_[f] = fields[f], ways_[f] = ways[f];
   }
 
@@ -352,10 +354,19 @@ class Descent {
   }
 
   void block(int level, std::int64_t node, std::int64_t count, std::int64_t size) {
-    const int bottom = tables_.size.levels;
+    // The nodes of the last level are packets, where those have four vectors.
+    const bool in_packets = kLast == 4 && level < tables_.size.levels;
+    const int bottom = tables_.size.levels - (in_packets ? 1 : 0);
     std::int64_t n = node, c = count, s = size;
     for (int l = level; l < bottom; ++l, n *= 4, c *= 4, s /= 4) down(l, n, c, s);
-    for (std::int64_t at = node * size; at < (node + count) * size; at += kPacketPoints) packet(at);
+    const std::int64_t begin = node * size, end = begin + count * size;
+    if (in_packets) {
+      const T* twiddles = &tables_.levels[bottom][Tables<T>::kNode * (begin / kPacketPoints)];
+      for (std::int64_t at = begin; at < end; at += kPacketPoints, twiddles += Tables<T>::kNode)
+        packet<kLast == 4>(at, twiddles);
+    } else {
+      for (std::int64_t at = begin; at < end; at += kPacketPoints) packet<false>(at, nullptr);
+    }
     for (int l = bottom; l-- > level;) {
       n /= 4, c /= 4, s *= 4;
       up(l, n, c, s);
@@ -373,15 +384,22 @@ class Descent {
         level_up(d_, fields_[f] + node * size, size, count, &tables_.levels[level][Tables<T>::kNode * node]);
   }
 
-  // The stages inside vectors, the product between, in registers.
-  HWY_INLINE void packet(std::int64_t at) {
+  // The last level, if kLevel (its node's twiddles v), and the stages inside vectors, the product between, in
+  // registers.
+  template <bool kLevel>
+  HWY_INLINE void packet(std::int64_t at, const T* v) {
+    ahead_(at, kPacketPoints);
     const T* w = tables_.packets.data() + at / kPacketPoints * tables_.packet_size;  // empty for vectors of one lane
     Complex<V> x[kFields][kLast];
     HWY_UNROLL(16)
     for (int f = 0; f < kFields; ++f) {
       HWY_UNROLL(16)
       for (int j = 0; j < kLast; ++j) x[f][j] = load(d_, fields_[f], at + j * kLanes);
-      if (ways_[f] & kDown) Packet<D>::down(d_, x[f], w);
+      if (ways_[f] & kDown) {
+        if constexpr (kLevel)
+          split4(x[f][0], x[f][1], x[f][2], x[f][3], broadcast(d_, v), broadcast(d_, v + 2), hn::Set(d_, T(2)));
+        Packet<D>::down(d_, x[f], w);
+      }
     }
     HWY_UNROLL(16)
     for (int j = 0; j < kLast; ++j) {
@@ -394,7 +412,11 @@ class Descent {
     }
     HWY_UNROLL(16)
     for (int f = 0; f < kFields; ++f) {
-      if (ways_[f] & kUp) Packet<D>::up(d_, x[f], w);
+      if (ways_[f] & kUp) {
+        Packet<D>::up(d_, x[f], w);
+        if constexpr (kLevel)
+          join4(x[f][0], x[f][1], x[f][2], x[f][3], broadcast(d_, v), broadcast(d_, v + 2), broadcast(d_, v + 4));
+      }
       HWY_UNROLL(16)
       for (int j = 0; j < kLast; ++j) store(d_, x[f][j], fields_[f], at + j * kLanes);
     }
@@ -405,6 +427,7 @@ class Descent {
   Field<T> fields_[kFields];
   Ways ways_[kFields];
   Product product_;
+  const Ahead& ahead_;
 };
 
 }  // namespace HWY_NAMESPACE
