@@ -293,8 +293,9 @@ class RowReader {
   Measure<D> measure_;
 };
 
-// out = gate * factor * value.
-template <class D, typename Io, bool kGated>
+// out = gate * factor * value. kStreamed: past the caches (out aligned to a vector, Io the compute type); a fence must
+// follow before another thread is told of it.
+template <class D, typename Io, bool kGated, bool kStreamed = false>
 class RowWriter {
   using T = hn::TFromD<D>;
 
@@ -315,7 +316,10 @@ class RowWriter {
   HWY_INLINE void write(std::int64_t i, Extent part, hn::Vec<D> value) const {
     auto v = hn::Mul(value, factor_);
     if constexpr (kGated) v = hn::Mul(v, part.load(D(), gate_ + i));
-    part.store(D(), v, out_ + i);
+    if constexpr (kStreamed && std::is_same_v<Extent, Whole>)
+      hn::Stream(v, D(), out_ + i);
+    else
+      part.store(D(), v, out_ + i);
   }
   hn::Vec<D> factor_;
   const Io* gate_;

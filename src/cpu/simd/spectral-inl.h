@@ -90,19 +90,20 @@ struct Spectral {
     const Problem& p = s.problem;
     const Fold& f = s.fold;
     const bool pairs = s.algorithm == Algorithm::pairs, folded = !pairs && f.has_negative();
-    T* re = scratch;
-    T* im = scratch + array_stride(s.points);
-    std::fill(re, re + s.points, T(0));
-    read_taps(p, k, h, 0, pairs ? p.filter : f.positive, re);
-    if (folded) fold_negative(s, f.from_reverse ? k_rev : k, h, re, im, spectrum + kHeader);
-    int exponent = 0;
-    scale_filter(s, re, folded ? im : nullptr, exponent);
     const Field<T> out = field(s, spectrum + kHeader);
     std::fill(spectrum, spectrum + kHeader, T(0));
-    spectrum[0] = static_cast<T>(exponent);
     for (T* part : {out.re, out.im})
       std::fill(part + s.points, part + array_stride(s.points), T(0));  // no byte undefined
-    root_forward(s, re, folded ? im : nullptr, out);
+    const bool as_they_are = !folded && p.filter_dtype == (sizeof(T) == 4 ? DType::f32 : DType::f64);
+    if (!as_they_are || !enter<T>(s, reinterpret_cast<const T*>(taps_of(p, k, h)), nullptr, f.positive, out)) {
+      T* re = scratch;
+      T* im = folded ? scratch + array_stride(s.points) : nullptr;
+      std::fill(re, re + s.points, T(0));
+      read_taps(p, k, h, 0, pairs ? p.filter : f.positive, re);
+      if (folded) fold_negative(s, f.from_reverse ? k_rev : k, h, re, im, spectrum + kHeader);
+      spectrum[0] = static_cast<T>(scale_filter(s, re, im));
+      root_forward(s, re, im, out);
+    }
     descend(D(), *s.tables, {out}, {kDown}, Nothing(), Ahead());
   }
 
@@ -122,16 +123,17 @@ struct Spectral {
     }
   }
 
-  static void scale_filter(const Shape<T>& s, T* re, T* im, int& exponent) {
+  static int scale_filter(const Shape<T>& s, T* re, T* im) {
     const D d;
     RowSize<T> size = measure_row(d, re, s.points);
     if (im) {
       const RowSize<T> other = measure_row(d, im, s.points);
       size = {std::max(size.largest, other.largest), size.finite && other.finite};
     }
-    exponent = exponent_of(size, false);
+    const int exponent = exponent_of(size, false);
     scale_row(d, exponent, s.points, re);
     if (im) scale_row(d, exponent, s.points, im);
+    return exponent;
   }
 
   // ---- rows
@@ -198,15 +200,37 @@ struct Spectral {
   }
   static std::int64_t part(const Shape<T>& s) { return s.points / s.tables->size.root; }
 
-  // z = x = gate u below the root, x kept nowhere. False where that cannot be: with another root, and for a row that
-  // has to be scaled, which shows when it has been read.
+  // z = x = gate u, of `length` samples, below the root, x kept nowhere. False where that cannot be: with another root,
+  // and for a row that has to be scaled, which shows when it has been read.
   template <typename Io>
-  static bool enter(const Shape<T>& s, const Io* u, const Io* gate, Field<T> z) {
+  static bool enter(const Shape<T>& s, const Io* u, const Io* gate, std::int64_t length, Field<T> z) {
     if (!passes_root(s)) return false;
     const D d;
-    const RowReader<D, Io> row(d, u, gate, s.problem.length);
+    const RowReader<D, Io> row(d, u, gate, length);
     const auto size = real_root4_down(d, s.tables->root.data(), part(s), row, z).size();
     return exponent_of(size, false) == 0;
+  }
+
+  // Whether a row goes past the caches to memory: one that is too long for the second cache, so that nobody will find
+  // it there. Its lines are then not fetched before they are written.
+  template <typename Io>
+  static bool streams(const Shape<T>& s, const Io* out) {
+    constexpr std::int64_t kBytes = 256 << 10;
+    return std::is_same_v<Io, T> && s.problem.length * static_cast<std::int64_t>(sizeof(T)) >= kBytes &&
+           reinterpret_cast<std::uintptr_t>(out) % (sizeof(T) * kLanesOf<D>) == 0;
+  }
+  template <bool kGated, typename Io>
+  static void write_root(const Shape<T>& s, Field<T> z, T factor, const Io* gate, Io* out) {
+    const D d;
+    const T* matrix = s.tables->root.data();
+    const std::int64_t length = s.problem.length;
+    if constexpr (std::is_same_v<Io, T>)
+      if (streams(s, out)) {
+        real_root4_up(d, matrix, part(s), z, RowWriter<D, Io, kGated, true>(d, factor, gate, length, out));
+        hwy::FlushStream();
+        return;
+      }
+    real_root4_up(d, matrix, part(s), z, RowWriter<D, Io, kGated>(d, factor, gate, length, out));
   }
 
   // What comes out of z, rows b + i, i < count, to one or two outputs, each with its gate. A single one is written as
@@ -221,13 +245,10 @@ struct Spectral {
     const D d;
     const Finish<T> f = finish_of(s, spectrum, x, 0, skip, h);
     if (passes_root(s) && exits == 1 && !skip && !f.in_halves()) {
-      const T factor = f.weight * power_of_two<T>(f.exponent), *matrix = s.tables->root.data();
+      const T factor = f.weight * power_of_two<T>(f.exponent);
       const Io* gate = row<Io>(outputs->gate, b, h);
       Io* out = row<Io>(outputs->out, b, h);
-      if (gate)
-        real_root4_up(d, matrix, part(s), z, RowWriter<D, Io, true>(d, factor, gate, s.problem.length, out));
-      else
-        real_root4_up(d, matrix, part(s), z, RowWriter<D, Io, false>(d, factor, gate, s.problem.length, out));
+      gate ? write_root<true>(s, z, factor, gate, out) : write_root<false>(s, z, factor, gate, out);
       return;
     }
     root_inverse(s, z, s.algorithm == Algorithm::pairs);
@@ -240,17 +261,22 @@ struct Spectral {
   }
 
   // ---- what rows b .. b + count - 1 of channel h write, and what their turn's successor reads: the rows after them,
-  // or the first ones of the next channel and its taps. For rows that are worth it and still there, in the second
-  // cache, when their turn comes.
+  // or the first ones of the next channel and its taps. For rows whose fetching takes longer than the asking for it,
+  // and that are still in the second cache when their turn comes.
   static bool looks_ahead(const Shape<T>& s) {
-    constexpr std::int64_t kLongest = 65536 * sizeof(float);
-    return s.points > kShort && s.points * static_cast<std::int64_t>(sizeof(T)) <= kLongest;
+    constexpr std::int64_t kShortest = 200, kLongest = 65536 * sizeof(float);
+    return s.points >= kShortest && s.points * static_cast<std::int64_t>(sizeof(T)) <= kLongest;
   }
 
   template <typename Io, class RowsType>
   static void add_rows(const Shape<T>& s, const RowsType& rows, std::int64_t b, int count, std::int64_t h,
                        Ahead& ahead) {
     for (int i = 0; i < count; ++i) ahead.add(row<Io>(rows, b + i, h), sizeof(Io), s.problem.length);
+  }
+  template <typename Io>
+  static void add_written(const Shape<T>& s, const Rows& rows, std::int64_t b, int count, std::int64_t h,
+                          Ahead& ahead) {
+    if (!streams(s, row<Io>(rows, b, h))) add_rows<Io>(s, rows, b, count, h, ahead);
   }
   template <typename Io, class Arguments>
   static void add_next(const Shape<T>& s, const Arguments& a, std::initializer_list<ConstRows> inputs, std::int64_t b,
@@ -270,7 +296,7 @@ struct Spectral {
   static Ahead look_ahead(const Shape<T>& s, const ForwardArguments& a, std::int64_t b, int count, std::int64_t h) {
     Ahead ahead;
     if (!looks_ahead(s)) return ahead;
-    add_rows<Io>(s, a.y, b, count, h, ahead);
+    add_written<Io>(s, a.y, b, count, h, ahead);
     add_rows<Io>(s, a.postgate, b, count, h, ahead);
     add_next<Io>(s, a, {a.u, a.pregate}, b, count, h, ahead);
     return ahead;
@@ -279,7 +305,7 @@ struct Spectral {
   static Ahead look_ahead(const Shape<T>& s, const BackwardArguments& a, std::int64_t b, int count, std::int64_t h) {
     Ahead ahead;
     if (!looks_ahead(s)) return ahead;
-    for (const Rows& rows : {a.du, a.dpregate, a.dpostgate}) add_rows<Io>(s, rows, b, count, h, ahead);
+    for (const Rows& rows : {a.du, a.dpregate, a.dpostgate}) add_written<Io>(s, rows, b, count, h, ahead);
     add_next<Io>(s, a, {a.u, a.pregate, a.dy, a.postgate}, b, count, h, ahead);
     return ahead;
   }
@@ -296,7 +322,7 @@ struct Spectral {
     for (std::int64_t b = begin; b < end; b += pairs ? 2 : 1) {
       const int count = pairs && b + 1 < end ? 2 : 1;
       Loaded x;
-      if (a.skip || !enter(s, row<Io>(a.u, b, h), row<Io>(a.pregate, b, h), z)) {
+      if (a.skip || !enter(s, row<Io>(a.u, b, h), row<Io>(a.pregate, b, h), s.problem.length, z)) {
         x = load_rows<Io>(s, a.u, a.pregate, b, count, h, rows);
         scale_rows(s, x);
         root_forward(s, x.rows[0], x.rows[1], z);
@@ -336,14 +362,14 @@ struct Spectral {
   template <typename Io>
   static void backward_rows(const Shape<T>& s, const BackwardArguments& a, std::int64_t h, std::int64_t b, int count,
                             const T* spectrum, T* sums, T* scratch) {
-    const std::int64_t size = array_stride(s.points);
+    const std::int64_t size = array_stride(s.points), length = s.problem.length;
     const Wanted want(a);
     const Field<T> zx = field(s, scratch + 4 * size), zg = field(s, scratch + 6 * size);
     Loaded x, g;
     int exponent = 0;  // of x and g together
     const bool entered = !a.skip && !a.dskip &&
-                         (!want.x || enter(s, row<Io>(a.u, b, h), row<Io>(a.pregate, b, h), zx)) &&
-                         (!want.g || enter(s, row<Io>(a.dy, b, h), row<Io>(a.postgate, b, h), zg));
+                         (!want.x || enter(s, row<Io>(a.u, b, h), row<Io>(a.pregate, b, h), length, zx)) &&
+                         (!want.g || enter(s, row<Io>(a.dy, b, h), row<Io>(a.postgate, b, h), length, zg));
     if (!entered) {
       x = load_rows<Io>(s, a.u, a.pregate, b, count, h, scratch);
       g = load_rows<Io>(s, a.dy, a.postgate, b, count, h, scratch + 2 * size);

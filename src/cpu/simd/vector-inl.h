@@ -6,6 +6,7 @@
 #define FFC_CPU_SIMD_VECTOR_INL_H_
 #endif
 
+#include "hwy/cache_control.h"
 #include "hwy/highway.h"
 
 HWY_BEFORE_NAMESPACE();
