@@ -97,7 +97,7 @@ struct WarpChunks {
   using R = Reach<Type, TAPS, LEFT>;
   static constexpr int W = R::W, kWords = R::Chunk::kWords;
   static constexpr int kBefore = R::kBefore, kAfter = R::kAfter;
-  static_assert(kBefore <= 2 && kAfter <= 2);
+  static_assert(kBefore < 32 && kAfter < 32);
   typename R::Chunk own[COUNT], before, after;
 
   /// x: where the lane's first chunk lies.

@@ -9,7 +9,7 @@
 namespace ffc::cuda {
 
 /// Numbers of taps that have kernels of their own.
-inline constexpr int kTunedTaps = 8;
+inline constexpr int kTunedTaps = 16;
 
 /// Paddings on the left that bhl has kernels for: K - 1 (causal) and (K - 1) / 2 (centred).
 inline constexpr int kPaddings = 2;

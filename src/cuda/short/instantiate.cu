@@ -31,7 +31,7 @@ ShortKernel first_forward() {
 template <int TAPS, int PADDING, bool ACTIVE>
 ShortKernel first_backward() {
   constexpr int kLeft = padding_of(TAPS, PADDING);
-  constexpr Tuning t = first_backward_tuning(ACTIVE);
+  constexpr Tuning t = first_backward_tuning(TAPS, ACTIVE);
   return {kernel_address(&channels_first_backward<Type, TAPS, kLeft, ACTIVE, t.steps, t.threads, t.blocks>),
           "channels_first_backward",
           t.threads,
@@ -41,7 +41,7 @@ ShortKernel first_backward() {
 }
 template <int TAPS, bool ACTIVE>
 ShortKernel last_forward() {
-  constexpr Tuning t = last_forward_tuning(kChunk<Type>);
+  constexpr Tuning t = last_forward_tuning(TAPS, kChunk<Type>);
   return {kernel_address(&channels_last_forward<Type, TAPS, ACTIVE, t.count, t.group, t.steps, t.threads, t.blocks>),
           "channels_last_forward",
           t.threads,
@@ -63,7 +63,7 @@ ShortKernel last_backward() {
 template <int TAPS, int PADDING>
 ShortKernel gate() {
   constexpr int kLeft = padding_of(TAPS, PADDING);
-  constexpr Tuning t = gate_tuning(Reach<Type, TAPS, kLeft>::kChunks);
+  constexpr Tuning t = gate_tuning(TAPS, Reach<Type, TAPS, kLeft>::kChunks);
   return {kernel_address(&gate_forward<Type, TAPS, kLeft, t.steps, t.threads, t.blocks>),
           "gate_forward",
           t.threads,
