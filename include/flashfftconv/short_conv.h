@@ -82,8 +82,6 @@ class ShortPlan {
   Device device() const;
   /// Bytes of scratch memory, aligned to kWorkspaceAlignment, that one execution needs.
   std::size_t workspace_bytes(Pass pass = Pass::forward) const;
-  /// Whether this pass can run: a GPU engine may have the forward pass of a problem whose backward pass it lacks.
-  Status supports(Pass pass) const;
   /// Threads that an execution uses at most; 0 on a GPU.
   int workers() const;
   /// What runs it, and how, in words.

@@ -18,7 +18,6 @@ class ShortBackendPlan {
   Device device() const { return device_; }
 
   virtual std::size_t workspace_bytes(Pass pass) const = 0;
-  virtual Status supports(Pass) const { return {}; }
   virtual int workers() const = 0;
   virtual std::string describe() const = 0;
   virtual Status forward(const ShortForwardArguments& arguments, const Execution& execution) const = 0;

@@ -9,7 +9,6 @@ namespace ffc {
 const ShortProblem& ShortPlan::problem() const { return backend_->problem(); }
 Device ShortPlan::device() const { return backend_->device(); }
 std::size_t ShortPlan::workspace_bytes(Pass pass) const { return backend_->workspace_bytes(pass); }
-Status ShortPlan::supports(Pass pass) const { return backend_->supports(pass); }
 int ShortPlan::workers() const { return backend_->workers(); }
 std::string ShortPlan::describe() const { return backend_->describe(); }
 
@@ -26,7 +25,6 @@ Status short_conv(const ShortPlan& plan, const ShortForwardArguments& arguments,
 
 Status short_conv_backward(const ShortPlan& plan, const ShortBackwardArguments& arguments, const Execution& execution) {
   if (Status s = check_short_backward(plan.problem(), arguments); !s) return s;
-  if (Status s = plan.supports(Pass::backward); !s) return s;
   if (Status s = check_workspace("workspace", execution.workspace, plan.workspace_bytes(Pass::backward)); !s) return s;
   return plan.backend().backward(arguments, execution);
 }

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <string>
+#include <type_traits>
 
 #include "backend/short_backend.h"
 #include "cuda/cuda_plan.h"
@@ -59,10 +60,12 @@ To tensor_of(const From& from, Layout layout, std::int64_t channels, std::int64_
           from.line_stride == kContiguous ? line : from.line_stride};
 }
 
-template <class To, class From>
-To part_of(const From& tensor, DType dtype, std::int64_t elements) {
-  return {static_cast<decltype(To::data)>(static_cast<char*>(tensor.data) + elements * std::int64_t(size_of(dtype))),
-          tensor.batch_stride, tensor.row_stride};
+// What begins `elements` behind a tensor.
+template <class Tensor>
+Tensor behind(Tensor tensor, DType dtype, std::int64_t elements) {
+  using Byte = std::conditional_t<std::is_const_v<std::remove_pointer_t<decltype(tensor.data)>>, const char, char>;
+  tensor.data = static_cast<Byte*>(tensor.data) + elements * std::int64_t(size_of(dtype));
+  return tensor;
 }
 
 class CudaShortPlan final : public ShortBackendPlan {
@@ -71,7 +74,7 @@ class CudaShortPlan final : public ShortBackendPlan {
 
   std::size_t workspace_bytes(Pass pass) const override {
     const ShortProblem& p = problem();
-    if (pass == Pass::forward || p.channels == 0 || !supports(pass)) return 0;
+    if (pass == Pass::forward || p.channels == 0) return 0;
     // Which kernel runs depends on where tensors lie and on states: enough for any.
     std::size_t most = 0;
     for (std::uintptr_t address : {std::uintptr_t{4096}, std::uintptr_t{4096 + 2}})
@@ -81,17 +84,12 @@ class CudaShortPlan final : public ShortBackendPlan {
         a.initial_state = a.dinitial_state = state ? somewhere : nullptr;
         a.bias = a.dbias = somewhere;
         a.dx = {somewhere}, a.dweight = {somewhere};
-        most = std::max(most, short_workspace_bytes(job_of(a, nullptr)));
+        most = std::max(most, is_gate() ? short_workspace_bytes(gate_job_of(a, nullptr))
+                                        : short_workspace_bytes(job_of(a, nullptr)));
       }
     return (most + kWorkspaceAlignment - 1) / kWorkspaceAlignment * kWorkspaceAlignment;
   }
   int workers() const override { return 0; }
-
-  Status supports(Pass pass) const override {
-    if (pass == Pass::backward && problem().epilogue == Epilogue::gate)
-      return unsupported(device(), "its engine has the forward pass of the gate alone");
-    return {};
-  }
 
   std::string describe() const override {
     const ShortProblem& p = problem();
@@ -101,34 +99,43 @@ class CudaShortPlan final : public ShortBackendPlan {
                        std::to_string(p.padding_left) + " and " + std::to_string(p.padding_right) + ", epilogue " +
                        name_of(p.epilogue) + ", " + name_of(p.dtype) + ", on CUDA " + std::to_string(device().index) +
                        "\n";
-    if (p.epilogue == Epilogue::gate) return text + "  algorithm: sums over the taps; gradients by torch\n";
     const ShortForwardArguments a{};
-    text += std::string("  algorithm: sums over the taps, kernel ") + short_kernel_name(job_of(a)) + ", backward " +
-            short_kernel_name(job_of(ShortBackwardArguments{}, nullptr)) + "\n";
+    const ShortBackwardArguments b{};
+    text += std::string("  algorithm: sums over the taps, kernel ") +
+            (is_gate() ? short_kernel_name(gate_job_of(a)) : short_kernel_name(job_of(a))) + ", backward " +
+            (is_gate() ? short_kernel_name(gate_job_of(b, nullptr)) : short_kernel_name(job_of(b, nullptr))) + "\n";
     return text + "  workspace: 0 bytes forward, " + std::to_string(workspace_bytes(Pass::backward)) + " backward\n";
   }
 
   Status forward(const ShortForwardArguments& a, const Execution& execution) const override {
     const ShortProblem& p = problem();
-    if (p.epilogue == Epilogue::gate && a.initial_state)
-      return unsupported(device(), "its engine has the gate without initial_state");
+    if (Status s = check_state(a.initial_state); !s) return s;
     if (p.batch == 0 || p.channels == 0) return {};
     const DeviceScope scope(device().index);
     if (scope.error()) return failed("switching to the device", scope.error());
-    const int error = p.epilogue == Epilogue::gate ? launch_gate(a, execution.stream)
-                                                   : launch_short_forward(job_of(a), execution.stream);
+    const int error = is_gate() ? launch_short_gate(gate_job_of(a), execution.stream)
+                                : launch_short_forward(job_of(a), execution.stream);
     return error ? failed("launching the short convolution", error) : Status();
   }
 
   Status backward(const ShortBackwardArguments& a, const Execution& execution) const override {
+    if (Status s = check_state(a.initial_state); !s) return s;
     if (problem().channels == 0) return {};
     const DeviceScope scope(device().index);
     if (scope.error()) return failed("switching to the device", scope.error());
-    const int error = launch_short_backward(job_of(a, execution.workspace.data), execution.stream);
+    void* workspace = execution.workspace.data;
+    const int error = is_gate() ? launch_short_gate_backward(gate_job_of(a, workspace), execution.stream)
+                                : launch_short_backward(job_of(a, workspace), execution.stream);
     return error ? failed("launching the gradient of the short convolution", error) : Status();
   }
 
  private:
+  bool is_gate() const { return problem().epilogue == Epilogue::gate; }
+  Status check_state(const void* initial_state) const {
+    return is_gate() && initial_state ? unsupported(device(), "its engine has the gate without initial_state")
+                                      : Status();
+  }
+
   ConstShortTaps taps_of(const ConstWeight& weight) const {
     return {weight.data, weight.channel_stride == kContiguous ? problem().taps : weight.channel_stride,
             weight.tap_stride};
@@ -161,17 +168,28 @@ class CudaShortPlan final : public ShortBackendPlan {
             .workspace = workspace};
   }
 
-  // y has two thirds: z0 and z1 z2.
-  int launch_gate(const ShortForwardArguments& a, void* stream) const {
-    const ShortProblem& p = problem();
-    const ShortTensor y = tensor_of<ShortTensor>(a.y, p.layout, p.output_channels(), p.output_length());
-    return launch_short_gate({.shape = shape_of(p, nullptr),
-                              .z = tensor_of<ConstShortTensor>(a.x, p.layout, p.channels, p.length),
-                              .weight = taps_of(a.weight),
-                              .bias = a.bias,
-                              .x0 = y,
-                              .v = part_of<ShortTensor>(y, p.dtype, p.channels / 3 * y.row_stride)},
-                             stream);
+  // Of the gate y and dy have two thirds, one behind the other: x0 and v.
+  ShortGateJob gate_job_of(const ShortForwardArguments& a) const {
+    const ShortForwardJob all = job_of(a);
+    return {.shape = all.shape,
+            .z = all.x,
+            .weight = all.weight,
+            .bias = all.bias,
+            .x0 = all.y,
+            .v = behind(all.y, problem().dtype, all.shape.channels * all.y.row_stride)};
+  }
+  ShortGateBackwardJob gate_job_of(const ShortBackwardArguments& a, void* workspace) const {
+    const ShortBackwardJob all = job_of(a, workspace);
+    return {.shape = all.shape,
+            .z = all.x,
+            .weight = all.weight,
+            .bias = all.bias,
+            .dx0 = all.dy,
+            .dv = behind(all.dy, problem().dtype, all.shape.channels * all.dy.row_stride),
+            .dz = all.dx,
+            .dweight = all.dweight,
+            .dbias = all.dbias,
+            .workspace = workspace};
   }
 };
 

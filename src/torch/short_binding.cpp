@@ -104,15 +104,18 @@ Tensor new_rows(const Place& place, const ffc::ShortProblem& p, int64_t channels
   return place.is_cuda() ? rows : on_huge_pages(std::move(rows));
 }
 
+// The gate's kernels on a GPU begin with zeros.
+bool has_gate_with_state(const Place& place, const ffc::ShortProblem& p, const MaybeTensor& initial_state) {
+  return place.is_cuda() && p.epilogue == ffc::Epilogue::gate && initial_state;
+}
+
 Tensor short_conv(const Tensor& x, const Tensor& weight, const MaybeTensor& bias, const MaybeTensor& initial_state,
                   const MaybeTensor& cu_seqlens, int64_t padding_left, int64_t padding_right, int64_t epilogue,
                   int64_t layout) {
   const ffc::ShortProblem p = problem_of(x, weight, cu_seqlens, padding_left, padding_right, epilogue, layout);
   const Place place("x", x);
   const ffc::Result<ffc::ShortPlan> plan = plan_of(p, place);
-  // The gate's kernel begins with zeros.
-  const bool gate_with_state = place.is_cuda() && p.epilogue == ffc::Epilogue::gate && initial_state;
-  if (gate_with_state || goes_to_torch(place, plan.status()))
+  if (has_gate_with_state(place, p, initial_state) || goes_to_torch(place, plan.status()))
     return torch::stable::detail::to<Tensor>(call<1>("flashfftconv::short_conv_by_torch", x, weight, bias,
                                                      initial_state, cu_seqlens, padding_left, padding_right, epilogue,
                                                      layout)[0]);
@@ -142,7 +145,7 @@ Gradients short_conv_backward(const Tensor& dy, const Tensor& x, const Tensor& w
   const ffc::ShortProblem p = problem_of(x, weight, cu_seqlens, padding_left, padding_right, epilogue, layout);
   const Place place("x", x);
   const ffc::Result<ffc::ShortPlan> plan = plan_of(p, place);
-  if (goes_to_torch(place, plan ? plan->supports(ffc::Pass::backward) : plan.status())) {
+  if (has_gate_with_state(place, p, initial_state) || goes_to_torch(place, plan.status())) {
     const auto stack = call<4>("flashfftconv::short_conv_backward_by_torch", dy, x, weight, bias, initial_state,
                                cu_seqlens, padding_left, padding_right, epilogue, layout, wanted);
     auto gradient = [&](int i) { return torch::stable::detail::to<Tensor>(stack[i]); };

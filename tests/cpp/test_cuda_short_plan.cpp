@@ -94,18 +94,39 @@ TEST_CASE_FIXTURE(Fixture, "short: the gate is a launch of its own, whose output
   p.epilogue = Epilogue::gate;
   const auto plan = make_short_plan(p, kGpu);
   REQUIRE(plan);
-  const Status backward = plan->supports(Pass::backward);
-  CHECK(backward.code() == StatusCode::unsupported);
-  CHECK(backward.message().find("gate") != std::string::npos);
   REQUIRE(short_conv(*plan, {.x = {at(1)}, .weight = {at(2)}, .y = {at(5)}}, {}));
   const ShortGateJob& j = job<ShortGateJob>();
   CHECK((j.shape.channels == 2 && j.z.batch_stride == 300 && j.z.row_stride == 50));
   CHECK((j.x0.data == at(5) && j.x0.batch_stride == 200 && j.x0.row_stride == 50));
   CHECK((j.v.data == static_cast<char*>(at(5)) + 2 * 2 * 50 && j.v.batch_stride == 200 && j.v.row_stride == 50));
-  CHECK(short_conv_backward(*plan, {.dy = {at(1)}, .x = {at(2)}, .weight = {at(3)}}, {}).code() ==
-        StatusCode::unsupported);
+  CHECK(plan->describe().find("fake_gate, backward fake_gate_backward") != std::string::npos);
+  const Status with_state =
+      short_conv(*plan, {.x = {at(1)}, .weight = {at(2)}, .initial_state = at(3), .y = {at(5)}}, {});
+  CHECK(with_state.code() == StatusCode::unsupported);
+  CHECK(with_state.message().find("initial_state") != std::string::npos);
   p.layout = Layout::blh;
   CHECK(make_short_plan(p, kGpu).status().code() == StatusCode::unsupported);
+}
+
+TEST_CASE_FIXTURE(Fixture, "short: the gate's gradients are a launch of their own, dy as its outputs lie") {
+  ShortProblem p = causal();
+  p.epilogue = Epilogue::gate;
+  const auto plan = make_short_plan(p, kGpu);
+  REQUIRE(plan);
+  const std::size_t bytes = plan->workspace_bytes(Pass::backward);
+  CHECK(bytes == 512);
+  ShortBackwardArguments a{.dy = {at(1)}, .x = {at(2)}, .weight = {at(3)}, .bias = at(4)};
+  a.dx = {at(5)}, a.dweight = {at(6)}, a.dbias = at(9);
+  REQUIRE(short_conv_backward(*plan, a, {.workspace = {at(8), bytes}, .stream = at(7)}));
+  const ShortGateBackwardJob& j = job<ShortGateBackwardJob>();
+  CHECK((j.shape.channels == 2 && j.z.data == at(2) && j.z.batch_stride == 300 && j.z.row_stride == 50));
+  CHECK((j.dx0.data == at(1) && j.dx0.batch_stride == 200 && j.dx0.row_stride == 50));
+  CHECK((j.dv.data == static_cast<char*>(at(1)) + 2 * 2 * 50 && j.dv.batch_stride == 200 && j.dv.row_stride == 50));
+  CHECK((j.dz.data == at(5) && j.dz.batch_stride == 300 && j.dz.row_stride == 50));
+  CHECK((j.weight.data == at(3) && j.bias == at(4) && j.dweight.data == at(6) && j.dweight.channel_stride == 4));
+  CHECK((j.dbias == at(9) && j.workspace == at(8)));
+  a.initial_state = at(10);
+  CHECK(short_conv_backward(*plan, a, {.workspace = {at(8), bytes}}).code() == StatusCode::unsupported);
 }
 
 TEST_CASE_FIXTURE(Fixture, "short: what the engine does not take is unsupported, and says why") {

@@ -53,14 +53,20 @@ int launch_filter_gradient(const FilterGradientJob& job, void* stream) { return 
 int launch_short_forward(const ShortForwardJob& job, void* stream) { return fake::record(job, stream); }
 int launch_short_backward(const ShortBackwardJob& job, void* stream) { return fake::record(job, stream); }
 int launch_short_gate(const ShortGateJob& job, void* stream) { return fake::record(job, stream); }
+int launch_short_gate_backward(const ShortGateBackwardJob& job, void* stream) { return fake::record(job, stream); }
 
 // A kernel of its own for tensors that are aligned, and for states.
 std::size_t short_workspace_bytes(const ShortBackwardJob& job) {
   const bool aligned = reinterpret_cast<std::uintptr_t>(job.x.data) % 16 == 0;
   return (aligned ? 100u : 300u) + (job.initial_state ? 1000u : 0u) + (job.dweight.data ? 7u : 0u);
 }
+std::size_t short_workspace_bytes(const ShortGateBackwardJob& job) {
+  return reinterpret_cast<std::uintptr_t>(job.z.data) % 16 == 0 ? 200 : 500;
+}
 const char* short_kernel_name(const ShortForwardJob&) { return "fake_short_forward"; }
 const char* short_kernel_name(const ShortBackwardJob&) { return "fake_short_backward"; }
+const char* short_kernel_name(const ShortGateJob&) { return "fake_gate"; }
+const char* short_kernel_name(const ShortGateBackwardJob&) { return "fake_gate_backward"; }
 
 const char* error_text(int error) {
   return error == 700 ? "cudaErrorIllegalAddress: an illegal memory access was encountered"

@@ -11,7 +11,7 @@
 namespace ffc::cuda::fake {
 
 using Job = std::variant<SpectrumJob, ForwardJob, BackwardJob, FilterGradientJob, ShortForwardJob, ShortBackwardJob,
-                         ShortGateJob>;
+                         ShortGateJob, ShortGateBackwardJob>;
 
 struct Launch {
   Job job;

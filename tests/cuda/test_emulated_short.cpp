@@ -330,6 +330,63 @@ void check_backward(const Case& c) {
   CHECK(same);
 }
 
+// Gradients through the front end of Hyena: the case has the 3 D channels of z.
+void check_gate_backward(Problem& p, int channels) {
+  const Case& c = p.c;
+  std::mt19937 random(c.taps);
+  Memory dx0(c.dtype, std::int64_t(c.batch) * channels * p.out), dv(dx0);
+  dx0.fill(random), dv.fill(random);
+  const ShortBackwardJob all = p.backward_job();
+  ShortGateBackwardJob job{.shape = p.shape, .z = all.x, .weight = all.weight, .bias = all.bias};
+  job.shape.channels = channels;
+  job.dx0 = {dx0.data(), std::int64_t(channels) * p.out, p.out}, job.dv = {dv.data(), job.dx0.batch_stride, p.out};
+  job.dz = all.dx, job.dweight = all.dweight, job.dbias = all.dbias;
+  const int whole = c.dtype == DType::f32 ? 4 : 8;
+  const bool tuned = c.taps <= kGateGradientTaps && c.length % whole == 0 && p.out % whole == 0;
+  CHECK(std::string(short_kernel_name(job)) == (tuned ? "gate_backward" : "any_gate_gradient"));
+  std::vector<float4> workspace(short_workspace_bytes(job) / 16 + 1, float4{1e30f, 1e30f, 1e30f, 1e30f});
+  workspace.back() = {1, 2, 3, 4};
+  job.workspace = workspace.data();
+  REQUIRE(launch_short_gate_backward(job, nullptr) == 0);
+  if (short_workspace_bytes(job) % 16 == 0) CHECK(workspace.back().w == 4);
+
+  Values dz(p.x.count), dweight(c.channels * c.taps), dbias(c.channels);
+  for (int b = 0; b < c.batch; ++b)
+    for (int d = 0; d < channels; ++d)
+      for (int l = 0; l < p.out; ++l) {
+        const std::int64_t at = (std::int64_t(b) * channels + d) * p.out + l;
+        const double g[3] = {dx0.at(at), dv.at(at) * p.sum(b, 2 * channels + d, l),
+                             dv.at(at) * p.sum(b, channels + d, l)};
+        for (int k = 0; k < 3; ++k) {
+          const int row = k * channels + d;
+          dbias[row] += g[k];
+          p.reach(b, row, l, [&](int j, std::int64_t input, std::int64_t) {
+            dweight[p.weight_index(row, j)] += g[k] * p.x.at(input);
+            dz[input] += g[k] * p.weight.at(p.weight_index(row, j));
+          });
+        }
+      }
+  auto compare = [&](const char* what, Memory& got, const Values& exact, DType type) {
+    CAPTURE(what);
+    Error error(type);
+    for (std::size_t i = 0; i < exact.size(); ++i) error.add(got.at(i), exact[i]);
+    CHECK(error.small(1e-6));  // sums of thousands of products may cancel
+    CHECK(got.margins_untouched());
+  };
+  compare("dz", p.dx, dz, c.dtype);
+  compare("dweight", p.dweight, dweight, c.weight_dtype);
+  compare("dbias", p.dbias, dbias, c.weight_dtype);
+
+  // What is not wanted is not written, and the rest is the same.
+  Problem part(c);
+  job.dz.data = part.dx.data(), job.dweight.data = nullptr, job.dbias = nullptr;
+  REQUIRE(launch_short_gate_backward(job, nullptr) == 0);
+  CHECK(std::memcmp(part.dx.data(), p.dx.data(), p.dx.count * size_of(c.dtype)) == 0);
+  job.dz.data = nullptr, job.dweight.data = part.dweight.data();
+  REQUIRE(launch_short_gate_backward(job, nullptr) == 0);
+  CHECK(std::memcmp(part.dweight.data(), p.dweight.data(), p.dweight.count * size_of(c.weight_dtype)) == 0);
+}
+
 void check(const Case& c) {
   check_forward(c);
   check_backward(c);
@@ -517,6 +574,7 @@ TEST_CASE("the front end of Hyena") {
           CHECK(error_v.small());
           CHECK(x0.margins_untouched());
           CHECK(v.margins_untouched());
+          check_gate_backward(p, channels);
         }
       }
 }

@@ -157,6 +157,12 @@ SHORT_STATES = [
 ]
 SHORT_GATE = [
     ("src/cuda/short/gate.cuh", "sum[1][o] *= sum[2][o];", "sum[1][o] += sum[2][o];", "the gate adds"),
+    (
+        "src/cuda/short/gate_backward.cuh",
+        "w[2 - k], bias[2 - k][0], samples[1 - k]",
+        "w[k + 1], bias[k + 1][0], samples[k]",
+        "the gate's gradients are exchanged",
+    ),
 ]
 
 # kernels: (the test's source, definitions, {test cases that must notice: faults}); no other cases run

@@ -11,6 +11,9 @@ namespace ffc::cuda {
 /// Numbers of taps that have kernels of their own.
 inline constexpr int kTunedTaps = 16;
 
+/// Of the gradients of Hyena's gate, which keep weights and sums of three rows.
+inline constexpr int kGateGradientTaps = 8;
+
 /// Paddings on the left that bhl has kernels for: K - 1 (causal) and (K - 1) / 2 (centred).
 inline constexpr int kPaddings = 2;
 constexpr int padding_of(int taps, int padding) { return padding == 0 ? taps - 1 : (taps - 1) / 2; }
@@ -32,6 +35,7 @@ struct ShortKernels {
   ShortKernel any_output, any_gradient, any_final_state;
   ShortKernel any_dx[2], any_taps[2], any_initial_gradient[2];  // [g of the samples' type, floats]
   ShortKernel gate[kTunedTaps][kPaddings], any_gate;
+  ShortKernel gate_backward[kGateGradientTaps][kPaddings], any_gate_gradient;
   ShortKernel add_splits;
 };
 

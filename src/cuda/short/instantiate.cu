@@ -6,6 +6,7 @@
 #include "cuda/short/channels_last_backward.cuh"
 #include "cuda/short/channels_last_forward.cuh"
 #include "cuda/short/gate.cuh"
+#include "cuda/short/gate_backward.cuh"
 #include "cuda/short/instances.h"
 #include "cuda/short/kernel_address.h"
 #include "cuda/short/sums.cuh"
@@ -72,6 +73,18 @@ ShortKernel gate() {
           kChunk<Type>};
 }
 
+template <int TAPS, int PADDING>
+ShortKernel gate_gradients() {
+  constexpr int kLeft = padding_of(TAPS, PADDING);
+  constexpr Tuning t = gate_backward_tuning();
+  return {kernel_address(&gate_backward<Type, TAPS, kLeft, t.threads, t.blocks>),
+          "gate_backward",
+          t.threads,
+          t.threads / 32 * (TAPS + 1) * 4,
+          t.steps,
+          kChunk<Type>};
+}
+
 template <int TAPS>
 void add_taps(ShortKernels& k) {
   k.first_forward[TAPS - 1][0][0] = first_forward<TAPS, 0, false>();
@@ -88,6 +101,10 @@ void add_taps(ShortKernels& k) {
   k.last_backward[TAPS - 1][1] = last_backward<TAPS, true>();
   k.gate[TAPS - 1][0] = gate<TAPS, 0>();
   k.gate[TAPS - 1][1] = gate<TAPS, 1>();
+  if constexpr (TAPS <= kGateGradientTaps) {
+    k.gate_backward[TAPS - 1][0] = gate_gradients<TAPS, 0>();
+    k.gate_backward[TAPS - 1][1] = gate_gradients<TAPS, 1>();
+  }
 }
 
 template <int... TAPS>
@@ -105,6 +122,7 @@ ShortKernels make(std::integer_sequence<int, TAPS...>) {
   k.any_initial_gradient[0] = {kernel_address(&any_initial_gradient<Type, Type>), "any_initial_gradient"};
   k.any_initial_gradient[1] = {kernel_address(&any_initial_gradient<Single, Type>), "any_initial_gradient"};
   k.any_gate = {kernel_address(&any_gate<Type>), "any_gate"};
+  k.any_gate_gradient = {kernel_address(&any_gate_gradient<Type>), "any_gate_gradient"};
   k.add_splits = {kernel_address(&add_splits<Type>), "add_splits", 32 * kSumRows, 32 * kSumRows * 4};
   return k;
 }

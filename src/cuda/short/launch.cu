@@ -4,6 +4,7 @@
 #include "cuda/short/any.cuh"
 #include "cuda/short/choice.h"
 #include "cuda/short/gate.cuh"
+#include "cuda/short/gate_backward.cuh"
 #include "cuda/short/short_launch.h"
 
 namespace ffc::cuda {
@@ -70,16 +71,22 @@ const ShortKernel* tuned(const ShortBackwardJob& job) {
                                                                                                           : nullptr;
 }
 
-// Likewise the front end of Hyena.
-const ShortKernel* tuned(const ShortGateJob& job) {
-  const ShortShape& s = job.shape;
+// Likewise the front end of Hyena, whose tensors these are.
+template <int MOST_TAPS, class... Tensors>
+const ShortKernel* tuned_gate(const ShortShape& s, const ShortKernel (&kernels)[MOST_TAPS][kPaddings],
+                              const Tensors&... tensors) {
   const int padding = padding_index(s);
-  if (!is_plain(s) || padding < 0) return nullptr;
-  const ShortKernel& kernel = kernels_of(s.dtype).gate[s.taps - 1][padding];
+  if (!is_plain(s) || s.taps > MOST_TAPS || padding < 0) return nullptr;
+  const ShortKernel& kernel = kernels[s.taps - 1][padding];
   const int count = kernel.count;
   const bool chunks = s.length % count == 0 && s.output_length() % count == 0;
-  return chunks && in_chunks(s, job.z, count) && in_chunks(s, job.x0, count) && in_chunks(s, job.v, count) ? &kernel
-                                                                                                           : nullptr;
+  return chunks && (in_chunks(s, tensors, count) && ...) ? &kernel : nullptr;
+}
+const ShortKernel* tuned(const ShortGateJob& job) {
+  return tuned_gate(job.shape, kernels_of(job.shape.dtype).gate, job.z, job.x0, job.v);
+}
+const ShortKernel* tuned(const ShortGateBackwardJob& job) {
+  return tuned_gate(job.shape, kernels_of(job.shape.dtype).gate_backward, job.z, job.dx0, job.dv, job.dz);
 }
 
 template <class Pointer, class Tensor>
@@ -221,6 +228,47 @@ int launch_any_backward(const ShortBackwardJob& job, const BackwardWork& work, v
   return launch_any_gradients(job, any<const void*>(s, forward.y), true, stream);
 }
 
+// The gradients of the front end as those of a convolution of 3 D channels, but for dy.
+ShortBackwardJob of_three_parts(const ShortGateBackwardJob& job) {
+  ShortBackwardJob all{.shape = job.shape, .x = job.z, .weight = job.weight, .bias = job.bias};
+  all.shape.channels *= 3;
+  all.dx = job.dz, all.dweight = job.dweight, all.dbias = job.dbias, all.workspace = job.workspace;
+  return all;
+}
+
+// The workspace: sums of splits, then, without a tuned kernel, g as floats.
+struct GateWork {
+  const ShortKernel* kernel;
+  std::int64_t splits = 0, blocks = 0;
+  std::size_t sums_bytes = 0, gradient_bytes = 0;
+  ChannelsFirstBackward rows{};
+
+  explicit GateWork(const ShortGateBackwardJob& job) : kernel(tuned(job)) {
+    const ShortShape& s = job.shape;
+    if (kernel) {
+      ShortBackwardJob part = of_three_parts(job);
+      part.shape.channels = s.channels, part.dy = job.dv;
+      rows = fill_first(part, *kernel, blocks);
+      splits = rows.split_count;
+    } else {
+      splits = TapsShares(of_three_parts(job).shape).splits;
+      gradient_bytes = static_cast<std::size_t>(s.batch) * 3 * s.channels * s.output_length() * sizeof(float);
+    }
+    if (wants_sums(job)) sums_bytes = sums_size(splits, s.taps, 3 * s.channels);
+  }
+};
+
+int launch_any_gate_backward(const ShortGateBackwardJob& job, const GateWork& work, void* stream) {
+  const ShortShape& s = job.shape;
+  const ShortForwardJob forward{.shape = s, .x = job.z, .weight = job.weight, .bias = job.bias};
+  float* g = reinterpret_cast<float*>(static_cast<char*>(job.workspace) + work.sums_bytes);
+  const AnyGateGradientParameters p{correlate(forward, false), any<const void*>(s, job.dx0),
+                                    any<const void*>(s, job.dv), g};
+  if (int e = launch_threads(kernels_of(s.dtype).any_gate_gradient, p.rows.outputs, &p, stream)) return e;
+  const std::int64_t length = s.output_length();
+  return launch_any_gradients(of_three_parts(job), {g, 3 * s.channels * length, length, 1}, true, stream);
+}
+
 // dweight and dbias from the sums.
 int launch_add_splits(const ShortBackwardJob& job, std::int64_t splits, void* stream) {
   const ShortShape& s = job.shape;
@@ -301,8 +349,22 @@ int launch_short_gate(const ShortGateJob& job, void* stream) {
   return launch_threads(kernels_of(s.dtype).any_gate, p.rows.outputs, &p, stream);
 }
 
+int launch_short_gate_backward(const ShortGateBackwardJob& job, void* stream) {
+  if (job.shape.channels == 0) return cudaSuccess;
+  const GateWork work(job);
+  const GateBackwardParameters p{work.rows, job.dx0};
+  const int error =
+      work.kernel ? launch(*work.kernel, work.blocks, &p, stream) : launch_any_gate_backward(job, work, stream);
+  if (error || !wants_sums(job)) return error;
+  return launch_add_splits(of_three_parts(job), work.splits, stream);
+}
+
 std::size_t short_workspace_bytes(const ShortBackwardJob& job) {
   const BackwardWork work(job);
+  return work.sums_bytes + work.gradient_bytes;
+}
+std::size_t short_workspace_bytes(const ShortGateBackwardJob& job) {
+  const GateWork work(job);
   return work.sums_bytes + work.gradient_bytes;
 }
 
@@ -317,6 +379,10 @@ const char* short_kernel_name(const ShortBackwardJob& job) {
 const char* short_kernel_name(const ShortGateJob& job) {
   const ShortKernel* kernel = tuned(job);
   return kernel ? kernel->name : kernels_of(job.shape.dtype).any_gate.name;
+}
+const char* short_kernel_name(const ShortGateBackwardJob& job) {
+  const ShortKernel* kernel = tuned(job);
+  return kernel ? kernel->name : kernels_of(job.shape.dtype).any_gate_gradient.name;
 }
 
 }  // namespace ffc::cuda

@@ -104,18 +104,34 @@ struct ShortGateJob {
   ShortTensor x0{}, v{};
 };
 
+/// Gradients of the front end. Null outputs are not computed.
+struct ShortGateBackwardJob {
+  ShortShape shape{};
+  ConstShortTensor z{};
+  ConstShortTaps weight{};
+  const void* bias = nullptr;
+  ConstShortTensor dx0{}, dv{};
+  ShortTensor dz{};           ///< [batch, 3 D, L]
+  ShortTaps dweight{};        ///< [3 D, K]
+  void* dbias = nullptr;      ///< [3 D]
+  void* workspace = nullptr;  ///< short_workspace_bytes(job), aligned to 16; free again when the work is done
+};
+
 /// cudaError_t as an int; 0 is success, and error_text of launch.h has the text of a failure. `stream` is a
 /// cudaStream_t; the caller has made the stream's device the current one. Shapes have been checked by the caller.
 int launch_short_forward(const ShortForwardJob& job, void* stream);
 int launch_short_backward(const ShortBackwardJob& job, void* stream);
 int launch_short_gate(const ShortGateJob& job, void* stream);
+int launch_short_gate_backward(const ShortGateBackwardJob& job, void* stream);
 
 /// Which outputs are wanted decides; pointers other than null are not followed.
 std::size_t short_workspace_bytes(const ShortBackwardJob& job);
+std::size_t short_workspace_bytes(const ShortGateBackwardJob& job);
 
 /// The name of the kernel that does most of the work, as profilers know it, for logs and tests.
 const char* short_kernel_name(const ShortForwardJob& job);
 const char* short_kernel_name(const ShortBackwardJob& job);
 const char* short_kernel_name(const ShortGateJob& job);
+const char* short_kernel_name(const ShortGateBackwardJob& job);
 
 }  // namespace ffc::cuda

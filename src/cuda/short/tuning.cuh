@@ -30,6 +30,9 @@ constexpr Tuning gate_tuning(int taps, int chunks) {
   return {0, chunks > 2 ? 1 : 2, 256, 2};
 }
 
+/// Weights and sums of three rows too.
+constexpr Tuning gate_backward_tuning() { return {0, 1, 128, 3}; }
+
 /// All rows of a run, and weights and window of a group of channels, are registers.
 constexpr Tuning last_forward_tuning(int taps, int chunk) {
   if (taps > 8) return {chunk / 2, 12, 128, taps > 12 ? 4 : 5, chunk / 4};
