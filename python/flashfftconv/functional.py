@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from . import ops  # noqa: F401  (registers the operators)
-from .dispatch import follow_autocast, raise_cause
+from .dispatch import call, follow_autocast, raise_cause
 from .problem import DTYPES, MODES, check_call, check_filter, compute_dtype
 
 _ops = torch.ops.flashfftconv
@@ -82,11 +82,7 @@ def long_conv(
         k = k.squeeze(0)
     if skip is not None:
         skip = skip.to(compute_dtype(u.dtype))
-    try:
-        return _ops.long_conv(u, k, k_rev, pregate, postgate, skip, MODES[mode], fft_size or 0, k_rev_lag)
-    except RuntimeError as error:  # where autograd's kernel does not see it: in inference mode
-        raise_cause(error, u.device)
-        raise
+    return call(_ops.long_conv, (u, k, k_rev, pregate, postgate, skip, MODES[mode], fft_size or 0, k_rev_lag))
 
 
 class Filter:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from . import short_ops  # noqa: F401  (registers the operators)
-from .dispatch import follow_autocast, raise_cause
+from .dispatch import call, follow_autocast
 from .problem import DTYPES
 from .short_problem import ACTIVATIONS, GATE, LAYOUTS, check_gate_call, check_short_call, paddings, sizes_of
 
@@ -128,9 +128,8 @@ def short_conv_gate(
 
 def _call(x: Tensor, *args) -> Tensor:
     try:
-        return _ops.short_conv(x, *args)
+        return call(_ops.short_conv, (x, *args))
     except RuntimeError as error:
-        raise_cause(error, x.device)
         message = str(error)
         if "cu_seqlens[" in message:  # what it holds is seen by the engine alone
             raise ValueError(message[message.index("cu_seqlens[") :].splitlines()[0]) from None
