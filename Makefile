@@ -9,8 +9,12 @@ BUILD := build
 OUT ?= out
 DATA ?=
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
-# auto: the CUDA engine is built where nvcc of CUDA 13 is found; on, off
-FFC_CUDA ?= auto
+# auto: the CUDA engine is built where nvcc of CUDA 13 is found; on, off. The demonstration trains on the CPU: without a
+# GPU it does not wait for minutes for an engine that could not run.
+ifeq ($(origin FFC_CUDA), undefined)
+FFC_CUDA := auto
+demo: FFC_CUDA := $(if $(wildcard /dev/nvidiactl /dev/dxg),auto,off)
+endif
 # What for, as CMAKE_CUDA_ARCHITECTURES says it; empty: the default of cmake/Cuda.cmake
 CUDA_ARCHITECTURES ?=
 

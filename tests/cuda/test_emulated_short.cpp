@@ -342,7 +342,7 @@ void check_gate_backward(Problem& p, int channels) {
   job.dx0 = {dx0.data(), std::int64_t(channels) * p.out, p.out}, job.dv = {dv.data(), job.dx0.batch_stride, p.out};
   job.dz = all.dx, job.dweight = all.dweight, job.dbias = all.dbias;
   const int whole = c.dtype == DType::f32 ? 4 : 8;
-  const bool tuned = c.taps <= kGateGradientTaps && c.length % whole == 0 && p.out % whole == 0;
+  const bool tuned = c.taps <= kGateTaps && c.length % whole == 0 && p.out % whole == 0;
   CHECK(std::string(short_kernel_name(job)) == (tuned ? "gate_backward" : "any_gate_gradient"));
   std::vector<float4> workspace(short_workspace_bytes(job) / 16 + 1, float4{1e30f, 1e30f, 1e30f, 1e30f});
   workspace.back() = {1, 2, 3, 4};

@@ -11,8 +11,8 @@ namespace ffc::cuda {
 /// Numbers of taps that have kernels of their own.
 inline constexpr int kTunedTaps = 16;
 
-/// Of the gradients of Hyena's gate, which keep weights and sums of three rows.
-inline constexpr int kGateGradientTaps = 8;
+/// Of Hyena's gate, which keeps weights of three rows, and in its gradients sums.
+inline constexpr int kGateTaps = 8;
 
 /// Paddings on the left that bhl has kernels for: K - 1 (causal) and (K - 1) / 2 (centred).
 inline constexpr int kPaddings = 2;
@@ -34,8 +34,8 @@ struct ShortKernels {
   ShortKernel last_backward[kTunedTaps][2];
   ShortKernel any_output, any_gradient, any_final_state;
   ShortKernel any_dx[2], any_taps[2], any_initial_gradient[2];  // [g of the samples' type, floats]
-  ShortKernel gate[kTunedTaps][kPaddings], any_gate;
-  ShortKernel gate_backward[kGateGradientTaps][kPaddings], any_gate_gradient;
+  ShortKernel gate[kGateTaps][kPaddings], any_gate;
+  ShortKernel gate_backward[kGateTaps][kPaddings], any_gate_gradient;
   ShortKernel add_splits;
 };
 

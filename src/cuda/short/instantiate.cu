@@ -64,7 +64,7 @@ ShortKernel last_backward() {
 template <int TAPS, int PADDING>
 ShortKernel gate() {
   constexpr int kLeft = padding_of(TAPS, PADDING);
-  constexpr Tuning t = gate_tuning(TAPS, Reach<Type, TAPS, kLeft>::kChunks);
+  constexpr Tuning t = gate_tuning(Reach<Type, TAPS, kLeft>::kChunks);
   return {kernel_address(&gate_forward<Type, TAPS, kLeft, t.steps, t.threads, t.blocks>),
           "gate_forward",
           t.threads,
@@ -87,21 +87,23 @@ ShortKernel gate_gradients() {
 
 template <int TAPS>
 void add_taps(ShortKernels& k) {
-  k.first_forward[TAPS - 1][0][0] = first_forward<TAPS, 0, false>();
+  // Beside so many products the test for an activation is nothing, and compiling takes long.
+  constexpr bool kMany = TAPS > 8;
+  k.first_forward[TAPS - 1][0][0] = first_forward<TAPS, 0, kMany>();
   k.first_forward[TAPS - 1][0][1] = first_forward<TAPS, 0, true>();
-  k.first_forward[TAPS - 1][1][0] = first_forward<TAPS, 1, false>();
+  k.first_forward[TAPS - 1][1][0] = first_forward<TAPS, 1, kMany>();
   k.first_forward[TAPS - 1][1][1] = first_forward<TAPS, 1, true>();
   k.first_backward[TAPS - 1][0][0] = first_backward<TAPS, 0, false>();
   k.first_backward[TAPS - 1][0][1] = first_backward<TAPS, 0, true>();
   k.first_backward[TAPS - 1][1][0] = first_backward<TAPS, 1, false>();
   k.first_backward[TAPS - 1][1][1] = first_backward<TAPS, 1, true>();
-  k.last_forward[TAPS - 1][0] = last_forward<TAPS, false>();
+  k.last_forward[TAPS - 1][0] = last_forward<TAPS, kMany>();
   k.last_forward[TAPS - 1][1] = last_forward<TAPS, true>();
   k.last_backward[TAPS - 1][0] = last_backward<TAPS, false>();
   k.last_backward[TAPS - 1][1] = last_backward<TAPS, true>();
-  k.gate[TAPS - 1][0] = gate<TAPS, 0>();
-  k.gate[TAPS - 1][1] = gate<TAPS, 1>();
-  if constexpr (TAPS <= kGateGradientTaps) {
+  if constexpr (TAPS <= kGateTaps) {
+    k.gate[TAPS - 1][0] = gate<TAPS, 0>();
+    k.gate[TAPS - 1][1] = gate<TAPS, 1>();
     k.gate_backward[TAPS - 1][0] = gate_gradients<TAPS, 0>();
     k.gate_backward[TAPS - 1][1] = gate_gradients<TAPS, 1>();
   }

@@ -17,7 +17,7 @@ constexpr int rows_ahead(int taps, int at_least) { return (at_least + taps - 1) 
 /// Blocks small and many, so that a multiprocessor has loads on their way at any time, whatever a single thread waits
 /// for; floats take more registers, and so do more than 8 taps, of which many more are computed than waited for.
 constexpr Tuning first_forward_tuning(int taps, int chunk, bool active) {
-  if (taps > 8) return {0, 2, 128, active ? 6 : taps > 12 ? 7 : 8};
+  if (taps > 8) return {0, 2, 128, 6};
   return {0, 2, 128, active ? 6 : taps > 6 && chunk < 8 ? 10 : 12};
 }
 constexpr Tuning first_backward_tuning(int taps, bool active) {
@@ -25,10 +25,7 @@ constexpr Tuning first_backward_tuning(int taps, bool active) {
   return {0, active ? 1 : 2, 128, 4};
 }
 /// Three rows at once.
-constexpr Tuning gate_tuning(int taps, int chunks) {
-  if (taps > 8) return {0, 1, 128, 3};
-  return {0, chunks > 2 ? 1 : 2, 256, 2};
-}
+constexpr Tuning gate_tuning(int chunks) { return {0, chunks > 2 ? 1 : 2, 256, 2}; }
 
 /// Weights and sums of three rows too.
 constexpr Tuning gate_backward_tuning() { return {0, 1, 128, 3}; }
