@@ -192,9 +192,9 @@ struct Spectral {
 
   // ---- into the transform and out of it
 
-  // Whether rows pass the root as they are read and written. A short one does not: a loop that does nothing else asks
-  // for all of its cache lines at once, which counts for more when they come from far.
-  static constexpr std::int64_t kShort = 1000;
+  // Whether rows pass the root as they are read and written. Short ones, which nobody asks for ahead, do not: a loop
+  // that does nothing else asks for all of its cache lines at once, which counts for more when they come from far.
+  static constexpr std::int64_t kShort = 200;
   static bool passes_root(const Shape<T>& s) {
     return s.algorithm == Algorithm::right_angle && s.tables->size.root == 4 && s.points > kShort;
   }
@@ -264,8 +264,8 @@ struct Spectral {
   // or the first ones of the next channel and its taps. For rows whose fetching takes longer than the asking for it,
   // and that are still in the second cache when their turn comes.
   static bool looks_ahead(const Shape<T>& s) {
-    constexpr std::int64_t kShortest = 200, kLongest = 65536 * sizeof(float);
-    return s.points >= kShortest && s.points * static_cast<std::int64_t>(sizeof(T)) <= kLongest;
+    constexpr std::int64_t kLongest = 65536 * sizeof(float);
+    return s.points > kShort && s.points * static_cast<std::int64_t>(sizeof(T)) <= kLongest;
   }
 
   template <typename Io, class RowsType>
