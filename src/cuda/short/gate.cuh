@@ -66,22 +66,31 @@ struct AnyGateParameters {
   AnyTensor<void*> x0;
 };
 
-/// The same, sample by sample.
+/// Sample by sample: the one of a thread, and c_k there.
+struct GateSample {
+  int b, d, l;
+
+  __device__ __forceinline__ GateSample(const CorrelateParameters& p, long long thread)
+      : b(static_cast<int>(thread / p.output_length / p.channels)),
+        d(static_cast<int>(thread / p.output_length % p.channels)),
+        l(static_cast<int>(thread % p.output_length)) {}
+  template <class Type>
+  __device__ __forceinline__ float sum(const CorrelateParameters& p, int k) const {
+    const int row = k * p.channels + d;
+    return correlate_at<Type, Type>(p, b, row, l, p.sequences.at(b, l)) + p.weights.bias_of<Type>(row);
+  }
+};
+
 template <class Type>
 __global__ void __launch_bounds__(256, 2) any_gate(const AnyGateParameters g) {
   const CorrelateParameters& p = g.rows;
   const long long thread = blockIdx.x * 256LL + threadIdx.x;
   if (thread >= p.outputs) return;
-  const int l = static_cast<int>(thread % p.output_length), d = static_cast<int>(thread / p.output_length % p.channels);
-  const int b = static_cast<int>(thread / p.output_length / p.channels);
-  float sum[3];
-#pragma unroll
-  for (int k = 0; k < 3; ++k) {
-    const int row = k * p.channels + d;
-    sum[k] = correlate_at<Type, Type>(p, b, row, l, p.sequences.at(b, l)) + p.weights.bias_of<Type>(row);
-  }
-  static_cast<Stored<Type>*>(g.x0.data)[b * g.x0.batch + d * g.x0.channel + l] = narrow<Type>(sum[0]);
-  static_cast<Stored<Type>*>(p.y.data)[b * p.y.batch + d * p.y.channel + l] = narrow<Type>(sum[1] * sum[2]);
+  const GateSample at(p, thread);
+  static_cast<Stored<Type>*>(g.x0.data)[at.b * g.x0.batch + at.d * g.x0.channel + at.l] =
+      narrow<Type>(at.sum<Type>(p, 0));
+  static_cast<Stored<Type>*>(p.y.data)[at.b * p.y.batch + at.d * p.y.channel + at.l] =
+      narrow<Type>(at.sum<Type>(p, 1) * at.sum<Type>(p, 2));
 }
 
 }  // namespace ffc::cuda

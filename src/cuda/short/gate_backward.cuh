@@ -7,8 +7,8 @@
 // rows. Shared memory: [warps][TAPS + 1] floats.
 #pragma once
 
-#include "cuda/short/any.cuh"
 #include "cuda/short/channels_first_backward.cuh"
+#include "cuda/short/gate.cuh"
 
 namespace ffc::cuda {
 
@@ -97,21 +97,14 @@ __global__ void __launch_bounds__(256, 2) any_gate_gradient(const AnyGateGradien
   const CorrelateParameters& p = g.rows;
   const long long thread = blockIdx.x * 256LL + threadIdx.x;
   if (thread >= p.outputs) return;
-  const int l = static_cast<int>(thread % p.output_length), d = static_cast<int>(thread / p.output_length % p.channels);
-  const int b = static_cast<int>(thread / p.output_length / p.channels);
-  float c[2];
-#pragma unroll
-  for (int k = 0; k < 2; ++k) {
-    const int row = (k + 1) * p.channels + d;
-    c[k] = correlate_at<Type, Type>(p, b, row, l, p.sequences.at(b, l)) + p.weights.bias_of<Type>(row);
-  }
-  auto at = [&](const AnyTensor<const void*>& t) {
-    return wide<Type>(static_cast<const Stored<Type>*>(t.data)[b * t.batch + d * t.channel + l]);
+  const GateSample at(p, thread);
+  auto gradient = [&](const AnyTensor<const void*>& t) {
+    return wide<Type>(static_cast<const Stored<Type>*>(t.data)[at.b * t.batch + at.d * t.channel + at.l]);
   };
   const long long part = static_cast<long long>(p.channels) * p.output_length;
-  float* to = g.g + (3LL * b * part + static_cast<long long>(d) * p.output_length + l);
-  const float dv = at(g.dv);
-  to[0] = at(g.dx0), to[part] = dv * c[1], to[2 * part] = dv * c[0];
+  float* to = g.g + (3LL * at.b * part + static_cast<long long>(at.d) * p.output_length + at.l);
+  const float dv = gradient(g.dv);
+  to[0] = gradient(g.dx0), to[part] = dv * at.sum<Type>(p, 2), to[2 * part] = dv * at.sum<Type>(p, 1);
 }
 
 }  // namespace ffc::cuda

@@ -15,11 +15,15 @@ def test_every_case(case):
 
 @pytest.mark.parametrize("layout", ["bhl", "blh"])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
-def test_the_engine_runs(layout, dtype):
+@pytest.mark.parametrize("taps", [4, 12, 17])
+def test_the_engine_runs(layout, dtype, taps):
     shape = (4, 64, 1024) if layout == "bhl" else (4, 1024, 64)
-    x, weight = torch.randn(shape, device="cuda", dtype=dtype), torch.randn(64, 4, device="cuda", dtype=dtype)
-    assert "on CUDA" in explain_short(x, weight, "causal", "silu", layout)
-    assert "kernel" in explain_short(x, weight, "causal", "silu", layout)
+    x, weight = torch.randn(shape, device="cuda", dtype=dtype), torch.randn(64, taps, device="cuda", dtype=dtype)
+    text = explain_short(x, weight, "causal", "silu", layout)
+    assert "on CUDA" in text
+    tuned = {"bhl": "channels_first", "blh": "channels_last"}[layout]
+    forward, backward = (f"{tuned}_forward", f"{tuned}_backward") if taps <= 16 else ("any_correlate",) * 2
+    assert f"kernel {forward}, backward {backward}" in text
 
 
 def test_the_same_bits_twice_and_in_a_graph():
