@@ -106,12 +106,12 @@ void resolve(RowsType& rows, const Problem& p) {
   if (rows.channel_stride == kContiguous) rows.channel_stride = p.length;
   if (rows.batch_stride == kContiguous) rows.batch_stride = p.channels * p.length;
 }
-// From channel `first` on, of rows or taps whose strides are resolved.
-template <class View>
-void begin_at(View& view, std::int64_t first, DType type) {
-  using Byte = std::conditional_t<std::is_const_v<std::remove_pointer_t<decltype(view.data)>>, const char, char>;
-  if (view.data)
-    view.data = static_cast<Byte*>(view.data) + first * view.channel_stride * static_cast<std::int64_t>(size_of(type));
+// From a channel and a row of the batch on, of rows whose strides are resolved.
+template <class RowsType>
+void begin_at(RowsType& rows, std::int64_t channel, std::int64_t row, DType type) {
+  using Byte = std::conditional_t<std::is_const_v<std::remove_pointer_t<decltype(rows.data)>>, const char, char>;
+  const std::int64_t elements = channel * rows.channel_stride + row * rows.batch_stride;
+  if (rows.data) rows.data = static_cast<Byte*>(rows.data) + elements * static_cast<std::int64_t>(size_of(type));
 }
 template <class TapsType>
 void resolve_taps(TapsType& taps, std::int64_t count) {
@@ -130,27 +130,18 @@ class CudaPlan final : public BackendPlan {
         variant_(variant),
         size_(kSizes[variant.row]),
         fold_(make_fold(problem)),
-        backward_blocks_(size_.points <= kLargestBackward ? blocks_per_multiprocessor(variant, Task::backward) : 0),
-        plain_grid_(grid_of(Task::plain, blocks_per_multiprocessor(variant, Task::plain), problem.channels)),
-        gated_grid_(grid_of(Task::gated, blocks_per_multiprocessor(variant, Task::gated), problem.channels)),
-        chunk_(problem.channels),
-        backward_grid_(grid_of(Task::backward, backward_blocks_, chunk_)) {
-    if (static_cast<std::int64_t>(sum_bytes()) * chunk_ <= kSumsBytes + static_cast<std::int64_t>(values_bytes()))
-      return;
-    for (int chunks = 2; chunks <= kMostChunks; ++chunks) {
-      const std::int64_t channels = (problem.channels + chunks - 1) / chunks;
-      const GridChoice grid = grid_of(Task::backward, backward_blocks_, channels);
-      if (chunks * grid.cost > kChunksCost * backward_grid_.cost) continue;
-      chunk_ = channels, backward_grid_ = grid;
-      break;
-    }
+        backward_blocks_(blocks_per_multiprocessor(variant, Task::backward)),
+        plain_grid_(grid_of(Task::plain, blocks_per_multiprocessor(variant, Task::plain), problem)),
+        gated_grid_(grid_of(Task::gated, blocks_per_multiprocessor(variant, Task::gated), problem)),
+        chunk_(problem.channels) {
+    if (backward_blocks_) keeps_spectra() ? choose_launches() : choose_chunk();
   }
 
-  // The spectrum of a plan that got none ready, then the sums of a backward pass, then what its blocks keep there.
+  // The spectrum of a plan that got none ready, then the sums of a backward pass, then the spectra that it keeps.
   std::size_t workspace_bytes(Pass pass) const override {
     if (pass == Pass::forward) return spectrum_bytes();
     if (!backward_blocks_) return 0;
-    return waiting_offset() + waiting_bytes(variant_) * backward_grid_.grid.blocks;
+    return kept_offset() + kept_bytes(variant_, launch_.batch, launch_.channels);
   }
   std::size_t spectrum_bytes() const override { return values_bytes() + align(sizeof(float) * problem().channels); }
   int workers() const override { return 0; }
@@ -222,9 +213,9 @@ class CudaPlan final : public BackendPlan {
     text += "  algorithm: " + std::string(variant_.pairs ? "pairs of rows" : "right-angle") + " transform of " +
             points + " points\n  stages: " + str(size_.outer) + " x " + str(size_.radix) + " x 64, a row in " +
             str(size_.warps) + (size_.warps == 1 ? " warp\n" : " warps\n");
-    text += "  forward, plain: " + task_text(Task::plain, plain_grid_, p.channels);
-    text += "  forward, gated: " + task_text(Task::gated, gated_grid_, p.channels);
-    text += "  backward: " + (backward_blocks_ ? task_text(Task::backward, backward_grid_, chunk_)
+    text += "  forward, plain: " + task_text(Task::plain, plain_grid_, p);
+    text += "  forward, gated: " + task_text(Task::gated, gated_grid_, p);
+    text += "  backward: " + (backward_blocks_ ? task_text(Task::backward, backward_grid_, launch_)
                                                : "none of " + points + " points for " + architecture(facts_) + "\n");
     text += "  workspace: " + str(workspace_bytes(Pass::forward)) + " bytes forward, " +
             str(workspace_bytes(Pass::backward)) + " backward; a prepared filter: " + str(spectrum_bytes()) + "\n";
@@ -241,8 +232,54 @@ class CudaPlan final : public BackendPlan {
  private:
   std::size_t values_bytes() const { return align(std::size_t{4} * size_.points * problem().channels); }
   std::size_t sum_bytes() const { return std::size_t{8} * size_.points; }
-  std::size_t waiting_offset() const {
-    return spectrum_bytes() + align(sum_bytes() * chunk_ * backward_grid_.grid.splits);
+  bool keeps_spectra() const { return kept_bytes(variant_, 1, 1) != 0; }
+  std::int64_t sum_splits() const { return keeps_spectra() ? 1 : backward_grid_.grid.splits; }
+  std::size_t kept_offset() const { return spectrum_bytes() + align(sum_bytes() * chunk_ * sum_splits()); }
+
+  // The part of the batch and of the channels that one launch takes.
+  struct Part {
+    std::int64_t batch = 0, channels = 0;
+    Part() = default;
+    Part(std::int64_t b, std::int64_t c) : batch(b), channels(c) {}
+    Part(const Problem& p) : batch(p.batch), channels(p.channels) {}
+  };
+
+  void choose_chunk() {
+    const Problem& p = problem();
+    launch_ = p, backward_grid_ = grid_of(Task::backward, backward_blocks_, launch_);
+    if (static_cast<std::int64_t>(sum_bytes()) * chunk_ <= kSumsBytes + static_cast<std::int64_t>(values_bytes()))
+      return;
+    for (int chunks = 2; chunks <= kMostChunks; ++chunks) {
+      const Part part(p.batch, (p.channels + chunks - 1) / chunks);
+      const GridChoice grid = grid_of(Task::backward, backward_blocks_, part);
+      if (chunks * grid.cost > kChunksCost * backward_grid_.cost) continue;
+      chunk_ = part.channels, launch_ = part, backward_grid_ = grid;
+      return;
+    }
+  }
+
+  // Sums of as many channels as have their gradients transformed at a time; launches whose spectra take the rest of the
+  // memory, or as much as keeps all multiprocessors busy, and that give these even work.
+  void choose_launches() {
+    const Problem& p = problem();
+    launch_ = p;
+    if (p.batch == 0 || p.channels == 0) return;
+    chunk_ = std::min<std::int64_t>(p.channels, facts_.multiprocessors);
+    const std::int64_t together = variant_.pairs ? 2 : 1;
+    auto bytes = [&](std::int64_t batch, std::int64_t channels) {
+      return static_cast<std::int64_t>(kept_bytes(variant_, batch, channels));
+    };
+    const std::int64_t room = std::max(kSumsBytes + static_cast<std::int64_t>(values_bytes() - sum_bytes() * chunk_),
+                                       bytes(together, facts_.multiprocessors * std::int64_t{backward_blocks_}));
+    launch_.batch = std::min(p.batch, room / bytes(together, 1) * together);
+    const std::int64_t most = std::min(chunk_, std::max<std::int64_t>(1, room / bytes(launch_.batch, 1)));
+    double least = 0;
+    for (std::int64_t channels = most; channels > most / 2; --channels) {
+      const GridChoice grid = grid_of(Task::backward, backward_blocks_, {launch_.batch, channels});
+      const double cost = grid.cost / static_cast<double>(channels);
+      if (channels < most && cost >= least) continue;
+      least = cost, launch_.channels = channels, backward_grid_ = grid;
+    }
   }
 
   // The values of all channels, then their factors.
@@ -251,23 +288,21 @@ class CudaPlan final : public BackendPlan {
     return {bytes, reinterpret_cast<float*>(bytes + values_bytes())};
   }
 
-  GridChoice grid_of(Task task, int blocks_per_multiprocessor, std::int64_t channels) const {
-    const bool back = task == Task::backward;
+  GridChoice grid_of(Task task, int blocks_per_multiprocessor, const Part& part) const {
+    const bool back = task == Task::backward, sums = back && !keeps_spectra();
     const Problem& p = problem();
     GridProblem g;
-    g.batch = p.batch, g.channels = channels;
+    g.batch = part.batch, g.channels = part.channels;
     g.kernel = block_work(variant_, task);
     const int tensors = back ? 3 : task == Task::gated ? 4 : 2;  // at least
     g.row_bytes = tensors * static_cast<std::int64_t>(size_of(p.dtype)) * p.length;
-    g.sum_bytes = back ? static_cast<std::int64_t>(sum_bytes()) : 0;
+    g.sum_bytes = sums ? static_cast<std::int64_t>(sum_bytes()) : 0;
     g.split_bytes = 4LL * size_.points + g.sum_bytes;
     const std::int64_t blocks = static_cast<std::int64_t>(facts_.multiprocessors) * blocks_per_multiprocessor;
     g.slots = std::max<std::int64_t>(1, blocks) * g.kernel.workers;
-    g.most_splits = p.batch;
-    if (back && channels) {
-      const std::int64_t split = (g.sum_bytes + static_cast<std::int64_t>(waiting_bytes(variant_))) * channels;
-      g.most_splits = (kSumsBytes + g.sum_bytes * channels) / split;
-    }
+    g.most_splits = part.batch;
+    if (sums && part.channels)
+      g.most_splits = (kSumsBytes + g.sum_bytes * part.channels) / (g.sum_bytes * part.channels);
     return choose_grid(g);
   }
 
@@ -276,48 +311,52 @@ class CudaPlan final : public BackendPlan {
                      char* workspace, void* stream) const {
     const Problem& p = problem();
     const std::int64_t channels = std::min(chunk_, p.channels - first);
-    auto from_first = [&](const void* of_channels) {
-      return of_channels ? static_cast<const float*>(of_channels) + first : nullptr;
-    };
-    float* sums = reinterpret_cast<float*>(workspace + spectrum_bytes());
-    if (p.batch != 0) {
-      BackwardJob job{
-          .variant = variant_,
-          .grid = backward_grid_.grid,
-          .batch = p.batch,
-          .channels = channels,
-          .length = p.length,
-          .dy = given.dy,
-          .u = given.u,
-          .pregate = given.pregate,
-          .postgate = given.postgate,
-          .skip = from_first(given.skip),
-          .spectrum = {static_cast<char*>(spectrum.values) + 4 * size_.points * first, spectrum.factors + first},
-          .follows_spectrum = !given.filter && first == 0,
-          .du = given.du,
-          .dpregate = given.dpregate,
-          .dpostgate = given.dpostgate,
-          .sums = filter_wanted ? sums : nullptr,
-          .waiting = waiting_bytes(variant_) ? workspace + waiting_offset() : nullptr};
-      for (ConstRows* rows : {&job.dy, &job.u, &job.pregate, &job.postgate})
-        resolve(*rows, p), begin_at(*rows, first, p.dtype);
-      for (Rows* rows : {&job.du, &job.dpregate, &job.dpostgate}) resolve(*rows, p), begin_at(*rows, first, p.dtype);
-      if (Status s = status_of(launch_backward(job, stream), Task::backward); !s) return s;
-    }
+    float* const sums = reinterpret_cast<float*>(workspace + spectrum_bytes());
+    for (std::int64_t channel = 0; channel < channels; channel += launch_.channels)
+      for (std::int64_t row = 0; row < p.batch; row += launch_.batch) {
+        const std::int64_t at = first + channel;
+        BackwardJob job{
+            .variant = variant_,
+            .grid = backward_grid_.grid,
+            .batch = std::min(launch_.batch, p.batch - row),
+            .channels = std::min(launch_.channels, channels - channel),
+            .length = p.length,
+            .dy = given.dy,
+            .u = given.u,
+            .pregate = given.pregate,
+            .postgate = given.postgate,
+            .skip = given.skip ? static_cast<const float*>(given.skip) + at : nullptr,
+            .spectrum = {static_cast<char*>(spectrum.values) + 4 * size_.points * at, spectrum.factors + at},
+            .follows_spectrum = !given.filter && at == 0 && row == 0,
+            .du = given.du,
+            .dpregate = given.dpregate,
+            .dpostgate = given.dpostgate,
+            .sums = filter_wanted ? sums + 2 * size_.points * channel : nullptr,
+            .adds = row > 0,
+            .kept = filter_wanted && keeps_spectra() ? workspace + kept_offset() : nullptr};
+        for (ConstRows* rows : {&job.dy, &job.u, &job.pregate, &job.postgate})
+          resolve(*rows, p), begin_at(*rows, at, row, p.dtype);
+        for (Rows* rows : {&job.du, &job.dpregate, &job.dpostgate})
+          resolve(*rows, p), begin_at(*rows, at, row, p.dtype);
+        if (Status s = status_of(launch_backward(job, stream), Task::backward); !s) return s;
+      }
     if (!filter_wanted) return {};
     FilterGradientJob job{.variant = variant_,
                           .fold = fold_,
                           .channels = channels,
                           .filter = p.filter,
                           .filter_reverse = p.filter_reverse,
-                          .splits = p.batch == 0 ? 0 : backward_grid_.grid.splits,  // no rows: the sum of none
+                          .splits = p.batch == 0 ? 0 : static_cast<int>(sum_splits()),  // no rows: the sum of none
                           .sums = sums,
                           .dk = given.dk,
                           .dk_rev = given.dk_rev,
                           .filter_dtype = p.filter_dtype,
-                          .dskip = const_cast<float*>(from_first(given.dskip))};
+                          .dskip = given.dskip ? static_cast<float*>(given.dskip) + first : nullptr};
     resolve_taps(job.dk, p.filter), resolve_taps(job.dk_rev, p.filter_reverse);
-    for (Taps* taps : {&job.dk, &job.dk_rev}) begin_at(*taps, first, p.filter_dtype);
+    for (Taps* taps : {&job.dk, &job.dk_rev})
+      if (taps->data)
+        taps->data = static_cast<char*>(taps->data) +
+                     first * taps->channel_stride * static_cast<std::int64_t>(size_of(p.filter_dtype));
     const int error = launch_filter_gradient(job, stream);
     return error ? failed("the CUDA kernel of the filter's gradient", error) : Status();
   }
@@ -340,13 +379,13 @@ class CudaPlan final : public BackendPlan {
     return error ? failed(std::string("CUDA kernel ") + kernel_name(variant_, task), error) : Status();
   }
 
-  std::string task_text(Task task, const GridChoice& choice, std::int64_t channels) const {
+  std::string task_text(Task task, const GridChoice& choice, const Part& part) const {
     char waves[32];
     std::snprintf(waves, sizeof waves, "%.2f", choice.waves);
-    return std::string(kernel_name(variant_, task)) + ", " + std::to_string(channels) + " channels x " +
+    return std::string(kernel_name(variant_, task)) + ", " + std::to_string(part.channels) + " channels x " +
            std::to_string(choice.grid.splits) + " splits of up to " + std::to_string(choice.rows_per_split) +
            " rows on " + std::to_string(choice.grid.blocks) + " blocks (" + waves + " waves)" +
-           (channels < problem().channels ? ", chunk after chunk\n" : "\n");
+           (part.channels < problem().channels || part.batch < problem().batch ? ", part after part\n" : "\n");
   }
 
   DeviceFacts facts_;
@@ -355,8 +394,9 @@ class CudaPlan final : public BackendPlan {
   Fold fold_;
   int backward_blocks_;
   GridChoice plain_grid_, gated_grid_;
-  std::int64_t chunk_;  // channels of a backward launch
-  GridChoice backward_grid_;
+  std::int64_t chunk_;        // channels whose sums share memory and are transformed in one launch
+  Part launch_;               // of a chunk, of one launch
+  GridChoice backward_grid_;  // of launch_
 };
 
 }  // namespace

@@ -33,7 +33,6 @@ struct Kernel {
   int shared_bytes = 0;
   int rows = 1;                  // that a worker takes at once
   int workers = 1;               // of a block, each with items of its own
-  int waiting_bytes = 0;         // of device memory a block
   int splits = 1;                // of a channel's rows: at least so many are faster
   bool one_item = false;         // a block is given one item: new blocks take up what finished ones leave
   mutable DeviceSet ready{};     // where it may be launched
@@ -42,10 +41,10 @@ struct Kernel {
 
 struct RowKernels {
   Kernel forward[2][2][2][2];  // [right-angle, pairs][plain, gated][fp16, bf16][rows aligned to 16 bytes, any]
-  Kernel backward[2][2][2];    // [right-angle, pairs][fp16, bf16][aligned, any]; function null where the pass does not
-                               // fit one multiprocessor
+  Kernel backward[2][2][2];    // [right-angle, pairs][fp16, bf16][aligned, any]
+  Kernel sums[2];              // [right-angle, pairs], where the backward kernel is a pass that leaves spectra behind
   Kernel spectrum;
-  Kernel gradient;  // null likewise
+  Kernel gradient;
 };
 
 /// One function a row, each in its own object file.

@@ -3,6 +3,7 @@
 #include "cuda/kernels/filter_gradient.cuh"
 #include "cuda/kernels/filter_spectrum.cuh"
 #include "cuda/kernels/serial_backward.cuh"
+#include "cuda/kernels/spectral_sums.cuh"
 #include "cuda/kernels/staged_backward.cuh"
 #include "cuda/kernels/staged_forward.cuh"
 #include "cuda/kernels/warp_backward.cuh"
@@ -29,7 +30,6 @@ Kernel forward_kernel() {
             K::kSharedBytes,
             K::kRows * K::kTeams,
             1,
-            0,
             K::kShare.splits,
             K::kShare.one_item};
   }
@@ -37,9 +37,7 @@ Kernel forward_kernel() {
 
 template <int ROW, bool PAIRS, class Type, class Access>
 Kernel backward_kernel() {
-  if constexpr (kSizes[ROW].points > kLargestBackward) {
-    return {};
-  } else if constexpr (kSizes[ROW].outer == 1) {
+  if constexpr (kSizes[ROW].outer == 1) {
     using K = WarpBackward<ROW, PAIRS>;
     return {reinterpret_cast<const void*>(&warp_backward<ROW, PAIRS, Type, Access>),
             "warp_backward",
@@ -55,15 +53,38 @@ Kernel backward_kernel() {
             K::kSharedBytes,
             K::kRows * K::kTeams,
             1};
-  } else {
+  } else if constexpr (kSizes[ROW].points <= kLargestSerialBackward) {
     using K = SerialBackward<ROW, PAIRS, Type, Access>;
     return {reinterpret_cast<const void*>(&serial_backward<ROW, PAIRS, Type, Access>),
             "serial_backward",
             K::kThreads,
             K::kSharedBytes,
             K::kRows,
+            1};
+  } else {
+    using K = StagedForward<ROW, PAIRS, true, Type, Access, true>;
+    return {reinterpret_cast<const void*>(&staged_forward<ROW, PAIRS, true, Type, Access, true>),
+            "staged_forward",
+            K::kThreads,
+            K::kSharedBytes,
+            K::kRows,
             1,
-            K::kWaitingBytes};
+            K::kShare.splits};
+  }
+}
+
+template <int ROW, bool PAIRS>
+Kernel sums_kernel() {
+  if constexpr (kSizes[ROW].points > kLargestSerialBackward) {
+    using K = SpectralSums<ROW>;
+    return {reinterpret_cast<const void*>(&spectral_sums<ROW, PAIRS>),
+            "spectral_sums",
+            K::kThreads,
+            0,
+            1,
+            K::kBlocksPerChannel};
+  } else {
+    return {};
   }
 }
 
@@ -87,9 +108,9 @@ RowKernels make() {
   add_rows<ROW, true, Half>(kernels), add_rows<ROW, true, BFloat>(kernels);
   kernels.spectrum = {reinterpret_cast<const void*>(&filter_spectrum<ROW>), "filter_spectrum", F::kThreads,
                       F::kSharedBytes};
-  if constexpr (kSizes[ROW].points <= kLargestBackward)
-    kernels.gradient = {reinterpret_cast<const void*>(&filter_gradient<ROW>), "filter_gradient", F::kThreads,
-                        F::kSharedBytes};
+  kernels.sums[0] = sums_kernel<ROW, false>(), kernels.sums[1] = sums_kernel<ROW, true>();
+  kernels.gradient = {reinterpret_cast<const void*>(&filter_gradient<ROW>), "filter_gradient", F::kThreads,
+                      F::kSharedBytes};
   return kernels;
 }
 

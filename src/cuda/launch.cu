@@ -9,6 +9,7 @@
 #include "cuda/kernels/arguments.cuh"
 #include "cuda/kernels/filter_gradient.cuh"
 #include "cuda/kernels/filter_spectrum.cuh"
+#include "cuda/kernels/spectral_sums.cuh"
 #include "cuda/launch.h"
 
 namespace ffc::cuda {
@@ -100,6 +101,61 @@ FoldView view(const Fold& f, bool pairs) {
   return {positive, f.negative_lo, f.negative_hi, f.base, f.sign, f.from_reverse};
 }
 
+// Where the spectra of x and of g and the exponents of their rows lie.
+struct Kept {
+  uint4* spectra[2];
+  int* exponents[2];
+  std::size_t bytes;
+
+  Kept(void* memory, const Variant& variant, std::int64_t batch, std::int64_t channels) {
+    const std::int64_t rows = channels * ((batch + variant.pairs) / (1 + variant.pairs));
+    const std::int64_t words = rows * (kSizes[variant.row].points / 4), scales = channels * batch;
+    uint4* values = static_cast<uint4*>(memory);
+    spectra[0] = values, spectra[1] = values + words;
+    exponents[0] = reinterpret_cast<int*>(values + 2 * words), exponents[1] = exponents[0] + scales;
+    bytes = 2 * (words * sizeof(uint4) + scales * sizeof(int));
+  }
+};
+
+// A pass for dx and the spectrum of g, a pass for c and the spectrum of x, the sums of their products.
+int launch_passes(const BackwardJob& job, const Kernel& kernel, void* stream) {
+  const Kept kept(job.kept, job.variant, job.batch, job.channels);
+  bool follows = job.follows_spectrum;
+  auto pass = [&](int which, const ConstRows& samples, const ConstRows& gate, const Rows& first,
+                  const ConstRows& first_factor, const Rows& second, const ConstRows& second_factor) {
+    if (!job.sums && !first.data && !second.data) return 0;
+    PassParameters p{{view(samples),
+                      view(gate),
+                      view(first_factor),
+                      view(first),
+                      static_cast<const u32*>(job.spectrum.values),
+                      job.spectrum.factors,
+                      job.skip,
+                      {static_cast<int>(job.batch), static_cast<int>(job.channels), job.grid.splits},
+                      static_cast<int>(job.length)},
+                     view(second),
+                     second.data ? view(second_factor) : RowsView{},
+                     which == 1 ? 0x80008000u : 0u,
+                     job.sums ? kept.spectra[which] : nullptr,
+                     job.sums ? kept.exponents[which] : nullptr};
+    const int error = launch(kernel, job.grid.blocks, &p, follows, stream);
+    follows = true;
+    return error;
+  };
+  if (int e = pass(1, job.dy, job.postgate, job.du, job.pregate, job.dpregate, job.u)) return e;
+  if (int e = pass(0, job.u, job.pregate, job.dpostgate, job.dy, {}, {})) return e;
+  if (!job.sums) return 0;
+  const Kernel& sums = kernels_of(job.variant.row).sums[job.variant.pairs];
+  const SumsParameters p{kept.spectra[0],
+                         kept.spectra[1],
+                         kept.exponents[0],
+                         kept.exponents[1],
+                         reinterpret_cast<float4*>(job.sums),
+                         static_cast<int>(job.batch),
+                         job.adds};
+  return launch(sums, static_cast<int>(job.channels) * sums.workers, &p, true, stream);
+}
+
 }  // namespace
 
 int launch_spectrum(const SpectrumJob& job, void* stream) {
@@ -125,6 +181,9 @@ int launch_forward(const ForwardJob& job, void* stream) {
 }
 
 int launch_backward(const BackwardJob& job, void* stream) {
+  const bool all = aligned(job, job.dy, job.u, job.pregate, job.postgate, job.du, job.dpregate, job.dpostgate);
+  const Kernel& kernel = backward_of(job.variant, all);
+  if (kernels_of(job.variant.row).sums[job.variant.pairs].function) return launch_passes(job, kernel, stream);
   const BackwardParameters p{view(job.dy),
                              view(job.u),
                              view(job.pregate),
@@ -136,11 +195,9 @@ int launch_backward(const BackwardJob& job, void* stream) {
                              job.spectrum.factors,
                              job.skip,
                              reinterpret_cast<float4*>(job.sums),
-                             static_cast<uint4*>(job.waiting),
                              {static_cast<int>(job.batch), static_cast<int>(job.channels), job.grid.splits},
                              static_cast<int>(job.length)};
-  const bool all = aligned(job, job.dy, job.u, job.pregate, job.postgate, job.du, job.dpregate, job.dpostgate);
-  return launch(backward_of(job.variant, all), job.grid.blocks, &p, job.follows_spectrum, stream);
+  return launch(kernel, job.grid.blocks, &p, job.follows_spectrum, stream);
 }
 
 int launch_filter_gradient(const FilterGradientJob& job, void* stream) {
@@ -182,7 +239,10 @@ BlockWork block_work(const Variant& variant, Task task) {
   return {std::max(1, kernel.workers), std::max(1, kernel.rows), kernel.splits, kernel.one_item};
 }
 
-std::size_t waiting_bytes(const Variant& variant) { return planned(variant, Task::backward).waiting_bytes; }
+std::size_t kept_bytes(const Variant& variant, std::int64_t batch, std::int64_t channels) {
+  if (!kernels_of(variant.row).sums[variant.pairs].function) return 0;
+  return Kept(nullptr, variant, batch, channels).bytes;
+}
 
 const char* kernel_name(const Variant& variant, Task task) { return planned(variant, task).name; }
 

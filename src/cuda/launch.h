@@ -61,6 +61,7 @@ struct ForwardJob {
 };
 
 /// du, dpregate, dpostgate, and sums[split][channel][points] = sum_b G conj X, complex fp32 in the order of the stages.
+/// Kernels that keep spectra (kept_bytes) give one sum for all splits.
 struct BackwardJob {
   Variant variant{};
   Grid grid{};
@@ -70,8 +71,9 @@ struct BackwardJob {
   Spectrum spectrum{};
   bool follows_spectrum = false;  ///< likewise
   Rows du{}, dpregate{}, dpostgate{};
-  float* sums = nullptr;    ///< null: no gradient of filter or skip is wanted
-  void* waiting = nullptr;  ///< waiting_bytes for each block of the grid
+  float* sums = nullptr;  ///< null: no gradient of filter or skip is wanted
+  bool adds = false;      ///< to what is in the sums; kernels that keep spectra only
+  void* kept = nullptr;   ///< kept_bytes, if there are sums
 };
 
 /// dk, dk_rev, dskip from the sums: C = inverse(sum over splits), then the fold's adjoint. Null outputs are left out.
@@ -107,8 +109,9 @@ struct BlockWork {
   bool one_item = false;
 };
 BlockWork block_work(const Variant& variant, Task task);
-/// Device memory in which a block of a variant's backward kernel keeps what its multiprocessor does not hold.
-std::size_t waiting_bytes(const Variant& variant);
+/// Device memory in which a backward launch keeps the spectra of so many rows a channel until they are summed; 0 if its
+/// kernel has both spectra of a row at hand and sums by itself.
+std::size_t kept_bytes(const Variant& variant, std::int64_t batch, std::int64_t channels);
 /// The name under which the kernel of a variant is known to profilers, for logs and tests.
 const char* kernel_name(const Variant& variant, Task task);
 

@@ -15,14 +15,15 @@ struct Size {
 };
 
 inline constexpr Size kSizes[] = {
-    {64, 1, 1, 1},   {128, 1, 2, 1},   {256, 1, 4, 1},    {512, 1, 8, 1},     {1024, 8, 2, 2},
+    {64, 1, 1, 1},   {128, 1, 2, 1},   {256, 1, 4, 1},    {512, 8, 1, 1},     {1024, 8, 2, 2},
     {2048, 8, 4, 4}, {4096, 64, 1, 8}, {8192, 64, 2, 16}, {16384, 64, 4, 16}, {32768, 64, 8, 16},
 };
 inline constexpr int kSizeCount = sizeof(kSizes) / sizeof(kSizes[0]);
 
 /// Largest transform of which a multiprocessor holds two rows on their way, and the sums in registers.
 inline constexpr int kLargestStagedBackward = 8192;
-/// Largest transform whose backward pass runs on one multiprocessor.
-inline constexpr int kLargestBackward = 32768;
+/// Largest transform of which it holds the spectra of two rows, one after the other, and the sums in registers. Beyond,
+/// spectra wait in device memory.
+inline constexpr int kLargestSerialBackward = 16384;
 
 }  // namespace ffc::cuda

@@ -41,10 +41,10 @@ int launch_spectrum(const SpectrumJob& job, void* stream) {
 int launch_forward(const ForwardJob& job, void* stream) { return fake::record(job, stream); }
 
 int launch_backward(const BackwardJob& job, void* stream) {
-  const std::size_t sums = static_cast<std::size_t>(job.grid.splits) * static_cast<std::size_t>(job.channels);
-  if (job.sums) std::memset(job.sums, 0x33, 8 * fake::points(job.variant) * sums);
-  if (job.waiting)
-    std::memset(job.waiting, 0x44, waiting_bytes(job.variant) * static_cast<std::size_t>(job.grid.blocks));
+  const bool keeps = kept_bytes(job.variant, 1, 1) != 0;
+  const std::size_t splits = keeps ? 1 : static_cast<std::size_t>(job.grid.splits);
+  if (job.sums) std::memset(job.sums, 0x33, 8 * fake::points(job.variant) * splits * job.channels);
+  if (job.kept) std::memset(job.kept, 0x44, kept_bytes(job.variant, job.batch, job.channels));
   return fake::record(job, stream);
 }
 
@@ -85,8 +85,10 @@ BlockWork block_work(const Variant& variant, Task) {
   return {fake::points(variant) <= 512 ? 8 : 1, variant.pairs ? 2 : 1};
 }
 
-std::size_t waiting_bytes(const Variant& variant) {
-  return fake::points(variant) > 16384 ? 4 * fake::points(variant) : 0;
+std::size_t kept_bytes(const Variant& variant, std::int64_t batch, std::int64_t channels) {
+  if (fake::points(variant) <= 16384) return 0;
+  const std::int64_t rows = (batch + variant.pairs) / (1 + variant.pairs);
+  return static_cast<std::size_t>(channels * (8 * rows * kSizes[variant.row].points + 8 * batch));
 }
 
 const char* kernel_name(const Variant& variant, Task task) {

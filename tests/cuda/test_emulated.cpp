@@ -11,6 +11,7 @@
 #include "cuda/kernels/filter_gradient.cuh"
 #include "cuda/kernels/filter_spectrum.cuh"
 #include "cuda/kernels/serial_backward.cuh"
+#include "cuda/kernels/spectral_sums.cuh"
 #include "cuda/kernels/staged_backward.cuh"
 #include "cuda/kernels/staged_forward.cuh"
 #include "cuda/kernels/warp_backward.cuh"
@@ -70,7 +71,6 @@ struct Problem {
   std::vector<float> taps, dk;
   std::vector<u32> spectrum = std::vector<u32>(M);
   std::vector<float4> sums;
-  std::vector<uint4> waiting = std::vector<uint4>(M / 4);
   float factor = 0, skip, dskip = 0;
 
   explicit Problem(const Case& given)
@@ -137,7 +137,6 @@ struct Problem {
                                &factor,
                                c.skip != 0 ? &skip : nullptr,
                                sums.data(),
-                               waiting.data(),
                                work(),
                                c.length};
     if constexpr (kSizes[ROW].outer == 1)
@@ -145,12 +144,14 @@ struct Problem {
     else if constexpr (M <= kLargestStagedBackward)
       emulated::launch(1, StagedBackward<ROW, PAIRS, Type, Access>::kThreads,
                        [&] { staged_backward<ROW, PAIRS, Type, Access>(p); });
-    else
+    else if constexpr (M <= kLargestSerialBackward)
       emulated::launch(1, SerialBackward<ROW, PAIRS, Type, Access>::kThreads,
                        [&] { serial_backward<ROW, PAIRS, Type, Access>(p); });
+    else
+      run_passes(p);
     using F = FilterTransform<ROW>;
     const GradientParameters g{reinterpret_cast<float2*>(sums.data()),
-                               splits,
+                               M <= kLargestSerialBackward ? splits : 1,
                                1,
                                {dk.data(), c.taps, 2},
                                {},
@@ -160,6 +161,40 @@ struct Problem {
                                PAIRS,
                                &dskip};
     emulated::launch(1, F::kThreads, [&] { filter_gradient<ROW>(g); });
+  }
+
+  // The backward pass whose spectra wait in memory; the sums in two parts, of which the second adds to the first.
+  void run_passes(const BackwardParameters& p) {
+    constexpr int kTogether = PAIRS ? 2 : 1;
+    const int groups = (c.batch + kTogether - 1) / kTogether, first = groups / 2 * kTogether;
+    std::vector<uint4> spectra[2]{std::vector<uint4>(groups * M / 4), std::vector<uint4>(groups * M / 4)};
+    std::vector<int> exponents[2]{std::vector<int>(c.batch), std::vector<int>(c.batch)};
+    auto pass = [&](int which, const RowsView& samples, const RowsView& gate, const RowsView& result,
+                    const RowsView& factor, const RowsView& second, const RowsView& second_factor) {
+      const PassParameters pass{{samples, gate, factor, result, p.spectrum, p.factors, p.skip, p.work, p.length},
+                                second,
+                                second_factor,
+                                which ? 0x80008000u : 0u,
+                                spectra[which].data(),
+                                exponents[which].data()};
+      emulated::launch(1, StagedForward<ROW, PAIRS, true, Type, Access, true>::kThreads,
+                       [&] { staged_forward<ROW, PAIRS, true, Type, Access, true>(pass); });
+    };
+    pass(1, p.dy, p.postgate, p.du, p.pregate, p.dpregate, p.dpregate.data ? p.u : RowsView{});
+    pass(0, p.u, p.pregate, p.dpostgate, p.dy, {}, {});
+    auto sum = [&](int from, int count, bool adds) {
+      const std::size_t at = static_cast<std::size_t>(from / kTogether) * (M / 4);
+      const SumsParameters of{spectra[0].data() + at,
+                              spectra[1].data() + at,
+                              exponents[0].data() + from,
+                              exponents[1].data() + from,
+                              sums.data(),
+                              count,
+                              adds};
+      emulated::launch(SpectralSums<ROW>::kBlocksPerChannel, SpectralSums<ROW>::kThreads,
+                       [&] { spectral_sums<ROW, PAIRS>(of); });
+    };
+    sum(0, first, false), sum(first, c.batch - first, true);
   }
 
   double x(int b, int i) const { return u.at(b, i) * (c.pregate ? pregate.at(b, i) : 1); }
@@ -231,7 +266,7 @@ void check(const Case& c) {
     }
   };
   close("y", p.y, [&](int b, int i) { return p.exact_conv(b, i) * (c.postgate ? p.postgate.at(b, i) : 1); });
-  if constexpr (kSizes[ROW].points <= kLargestBackward) {
+  {
     p.run_backward();
     close("du", p.du, [&](int b, int i) { return p.exact_corr(b, i) * (c.pregate ? p.pregate.at(b, i) : 1); });
     if (c.pregate) close("dpregate", p.dpregate, [&](int b, int i) { return p.exact_corr(b, i) * p.u.at(b, i); });

@@ -17,14 +17,25 @@ struct ForwardParameters {
   int length;
 };
 
+/// A backward pass of a size whose spectra wait in device memory goes through the rows twice, for dx of g = postgate dy
+/// and for c of x = pregate u:
+///
+///   y = postgate conv(pregate u, h or, conjugated, its reverse),   second = second_factor the same
+struct PassParameters : ForwardParameters {  // null y and null second: not wanted
+  RowsView second, second_factor;
+  u32 conjugated;  // the sign bits of two halves; or 0
+  uint4* spectra;  // [channels][rows that travel together][M/4], as filters' spectra are stored; null: not wanted
+  int* exponents;  // [channels][batch]: of the rows in `spectra`; kNotFinite
+};
+inline constexpr int kNotFinite = 1 << 16;
+
 struct BackwardParameters {
   RowsView dy, u, pregate, postgate;  // null gates: none
   RowsView du, dpregate, dpostgate;   // null: not wanted
   const u32* spectrum;
   const float* factors;
   const float* skip;
-  float4* sums;    // [splits][channels][M] complex, in the order of the stages; null: not wanted
-  uint4* waiting;  // [blocks][M/4], of a kernel that asks for it; what lies there is its own
+  float4* sums;  // [splits][channels][M] complex, in the order of the stages; null: not wanted
   Work work;
   int length;
 };

@@ -267,14 +267,7 @@ struct Finish {
 #pragma unroll
     for (int i = 0; i < WORDS; ++i) v[i] = finished(Half::wide(v[i]), postgate[i]);
   }
-  /// Results of a row, halves or in fp32, into words.
-  template <int WORDS>
-  __device__ __forceinline__ void finish(const u32 (&y)[WORDS], const u32 (&postgate)[WORDS],
-                                         u32 (&words)[WORDS]) const {
-#pragma unroll
-    for (int i = 0; i < WORDS; ++i) words[i] = y[i];
-    apply(words, postgate);
-  }
+  /// Results of a row, in fp32, into words.
   template <int WORDS>
   __device__ __forceinline__ void finish(const float2 (&y)[WORDS], const u32 (&postgate)[WORDS],
                                          u32 (&words)[WORDS]) const {

@@ -6,9 +6,8 @@
 //   dx = inverse(G conj(H)) -> exchange -> du = pregate dx, dpregate = u dx
 //   c = inverse(X H)        -> exchange -> dpostgate = dy c
 //
-// X waits in registers, and the sums in shared memory; of 32768 points both lie in device memory, where the
-// second-level cache has them. Samples come straight from device memory; what is needed next is asked into that cache a
-// step ahead.
+// X waits in registers, the sums in shared memory. Samples come straight from device memory; what is needed next is
+// asked into the second-level cache a step ahead.
 #pragma once
 
 #include "cuda/kernels/staged.cuh"
@@ -26,21 +25,15 @@ struct SerialBackward {
   static constexpr int kRows = Row::kRows, R = At::R;
   static constexpr int kThreads = At::kThreads, kBlocks = 1;
 
-  static constexpr bool kKept = 2 * At::kColumnsPerWarp * R <= 16;  // X in registers, the sums in shared memory
-  static constexpr int kWaitingBytes = kKept ? 0 : 4 * At::M;       // of a block in device memory
-  using Stored = StoredOuter<Outer, !kKept>;
+  using Stored = StoredOuter<Outer, false>;
   static constexpr int kTableBytes = InnerTables::kTableBytes + Outer::kTableBytes + Stored::kBytes;
-  static constexpr int kSumsBytes = kKept ? 8 * At::M : 0;
+  static constexpr int kSumsBytes = 8 * At::M;
   static_assert(kTableBytes % 128 == 0, "the exchange begins at a multiple of 128");
   static constexpr int kScaleBytes = (Row::kScaleBytes + 15) / 16 * 16;
   static constexpr int kSharedBytes = kTableBytes + 2 * At::kPlane + kSumsBytes + kScaleBytes;
   static_assert(kSharedBytes <= 227 * 1024, "a block's shared memory");
   static constexpr float kSpectrumGain = static_cast<float>(spectrum_gain(kSizes[ROW]));
   static constexpr int kPairs = At::kColumnsPerWarp;  // of columns, a warp's
-  static constexpr int kHeldPairs = kKept ? kPairs : 1;
-  // Digits k3 whose loads are on their way together: no load moves up over the store of sums before it. More would
-  // spill.
-  static constexpr int kTogether = kKept ? 1 : 2;
   static constexpr int kAhead = 2;  // factors of results on their way, in 16 bytes a thread; more would spill
 };
 
@@ -59,8 +52,7 @@ __global__ void __launch_bounds__(SerialBackward<ROW, PAIRS, Type, Access>::kThr
   // A new step: addresses are computed anew, which costs less than the registers to keep them.
   auto step = [&] { thread = opaque(thread) & (At::kThreads - 1), warp = thread >> 5, lane = thread & 31; };
   unsigned char* exchange = shared + Kernel::kTableBytes;
-  float4* const own_sums = reinterpret_cast<float4*>(exchange + 2 * At::kPlane);
-  uint4* const waiting = p.waiting + static_cast<long long>(blockIdx.x) * (At::M / 4);  // X, as spectra are stored
+  float4* const sums = reinterpret_cast<float4*>(exchange + 2 * At::kPlane);
   Scale* scales = reinterpret_cast<Scale*>(exchange + 2 * At::kPlane + Kernel::kSumsBytes);
   const u32 memory = shared_address(exchange);
   auto rows = [&]() -> Row { return {SamplePlaces<At>(memory, thread), scales, p.work.batch, p.length}; };
@@ -101,7 +93,6 @@ __global__ void __launch_bounds__(SerialBackward<ROW, PAIRS, Type, Access>::kThr
       }
       if (cleared) sync();
     }
-    if constexpr (!Kernel::kKept) stored.get_forward(outer, lane);
     rows().template outer<false>(outer, inner.dft8, rows().unit(0), scale, raw, warp, lane, places());
     sync();
     step();
@@ -123,7 +114,6 @@ __global__ void __launch_bounds__(SerialBackward<ROW, PAIRS, Type, Access>::kThr
     const u32* spectrum = p.spectrum + static_cast<long long>(h) * At::M;
     const ChannelScale channel(p.factors, p.skip, h, Kernel::kSpectrumGain);
     float4* const item_sums = p.sums + (static_cast<long long>(split) * p.work.channels + h) * (At::M / 2);
-    float4* const sums = Kernel::kKept ? own_sums : item_sums;
     if (want_sums)
 #pragma unroll
       for (int i = 0; i < 2 * kPairs * R; ++i) sums[tile_of(0, 0, i)] = make_float4(0, 0, 0, 0);
@@ -134,18 +124,12 @@ __global__ void __launch_bounds__(SerialBackward<ROW, PAIRS, Type, Access>::kThr
         RowScales<kRows> of_x, of_g;
         outer_forward_of(p.u, p.pregate, pregated, b, h, mask, of_x);
         prefetch(p.dy, b, h), prefetch(p.postgate, b, h);
-        Tile x[Kernel::kHeldPairs][2][R];
-        auto tiles_of = [&](int i) -> Tile(&)[2][R] { return x[Kernel::kKept ? i : 0]; };
+        Tile x[kPairs][2][R];
         auto place_of = [&](int i, int k3) { return ((warp * kPairs + i) * R + k3) * 32 + lane; };
 #pragma unroll
         for (int i = 0; i < kPairs; ++i) {
-          Tile(&X)[2][R] = tiles_of(i);
-          load_columns<At>(places(), i, X);
-          inner.forward(X);
-          if constexpr (!Kernel::kKept)
-#pragma unroll
-            for (int k3 = 0; k3 < R; ++k3)
-              waiting[place_of(i, k3)] = make_uint4(X[0][k3].re, X[0][k3].im, X[1][k3].re, X[1][k3].im);
+          load_columns<At>(places(), i, x[i]);
+          inner.forward(x[i]);
         }
         // H of two columns and k3, still without the skip term.
         auto load_filter = [&](int i, int k3, Tile(&H)[2][1]) {
@@ -167,32 +151,16 @@ __global__ void __launch_bounds__(SerialBackward<ROW, PAIRS, Type, Access>::kThr
           load_columns<At>(places(), i, g);
           inner.forward(g);
 #pragma unroll
-          for (int first = 0; first < R; first += Kernel::kTogether) {
-            Tile H[Kernel::kTogether][2][1], X[Kernel::kTogether][2];
-            float4 sum[Kernel::kTogether][2];
+          for (int k3 = 0; k3 < R; ++k3) {
+            Tile H[2][1];
+            load_filter(i, k3, H);
+            channel.apply(H);
 #pragma unroll
-            for (int j = 0; j < Kernel::kTogether; ++j) {
-              const int k3 = first + j;
-              load_filter(i, k3, H[j]);
-              if constexpr (Kernel::kKept)
-                X[j][0] = x[i][0][k3], X[j][1] = x[i][1][k3];
-              else
-                split_columns(waiting[place_of(i, k3)], X[j][0], X[j][1]);
-              if (want_sums) sum[j][0] = sums[tile_of(i, 0, k3)], sum[j][1] = sums[tile_of(i, 1, k3)];
-            }
-#pragma unroll
-            for (int j = 0; j < Kernel::kTogether; ++j) {
-              const int k3 = first + j;
-              channel.apply(H[j]);
-#pragma unroll
-              for (int e = 0; e < 2; ++e) {
-                if (want_sums) {
-                  accumulate<Type>(sum[j][e], g[e][k3], X[j][e], product);
-                  sums[tile_of(i, e, k3)] = sum[j][e];
-                }
-                if constexpr (Kernel::kKept) x[i][e][k3] = times(X[j][e], {H[j][e][0].re, H[j][e][0].im});
-                g[e][k3] = times_conjugate(g[e][k3], {H[j][e][0].re, H[j][e][0].im});
-              }
+            for (int e = 0; e < 2; ++e) {
+              Tile& X = x[i][e][k3];
+              if (want_sums) accumulate<Type>(sums[tile_of(i, e, k3)], g[e][k3], X, product);
+              X = times(X, {H[e][0].re, H[e][0].im});
+              g[e][k3] = times_conjugate(g[e][k3], {H[e][0].re, H[e][0].im});
             }
           }
           if (want_dx) {
@@ -253,23 +221,8 @@ __global__ void __launch_bounds__(SerialBackward<ROW, PAIRS, Type, Access>::kThr
           if (!want_dx) sync();
 #pragma unroll
           for (int i = 0; i < kPairs; ++i) {
-            Tile(&X)[2][R] = tiles_of(i);
-            if constexpr (!Kernel::kKept) {
-              Tile H[R][2][1];
-#pragma unroll
-              for (int k3 = 0; k3 < R; ++k3) {
-                split_columns(waiting[place_of(i, k3)], X[0][k3], X[1][k3]);
-                load_filter(i, k3, H[k3]);
-              }
-#pragma unroll
-              for (int k3 = 0; k3 < R; ++k3) {
-                channel.apply(H[k3]);
-#pragma unroll
-                for (int e = 0; e < 2; ++e) X[e][k3] = times(X[e][k3], {H[k3][e][0].re, H[k3][e][0].im});
-              }
-            }
-            inner.inverse(X);
-            store_columns<At>(places(), i, X);
+            inner.inverse(x[i]);
+            store_columns<At>(places(), i, x[i]);
           }
           outer_inverse_of_all();
           write(of_x, p.dpostgate, p.dy, {}, {});
@@ -278,7 +231,7 @@ __global__ void __launch_bounds__(SerialBackward<ROW, PAIRS, Type, Access>::kThr
         mask = 2;
       }
     }
-    if (Kernel::kKept && want_sums)
+    if (want_sums)
 #pragma unroll
       for (int i = 0; i < 2 * kPairs * R; ++i) item_sums[tile_of(0, 0, i)] = sums[tile_of(0, 0, i)];
   }

@@ -7,6 +7,12 @@
 
 namespace ffc::cuda {
 
+/// Chunk j of some words.
+template <int WORDS>
+__device__ __forceinline__ void split(uint4 v, u32 (&x)[WORDS], int j) {
+  x[4 * j] = v.x, x[4 * j + 1] = v.y, x[4 * j + 2] = v.z, x[4 * j + 3] = v.w;
+}
+
 /// A team's samples of a row (of two rows in pairs), in shared memory.
 template <class At, bool PAIRS, class Type, class Access>
 struct Samples {
@@ -123,9 +129,6 @@ struct Samples {
                                      length - 8 * thread)
                       : make_uint4(0, 0, 0, 0),
             x, j);
-  }
-  __device__ static __forceinline__ void split(uint4 v, u32 (&x)[4 * kTogether], int j) {
-    x[4 * j] = v.x, x[4 * j + 1] = v.y, x[4 * j + 2] = v.z, x[4 * j + 3] = v.w;
   }
   __device__ __forceinline__ void put(int r, int group, const u32 (&x)[4 * kTogether]) const {
 #pragma unroll
@@ -276,6 +279,26 @@ __device__ __forceinline__ void load_spectrum(const u32* spectrum, int pair, int
     for (int k3 = 0; k3 < R; ++k3)
       split_columns(reinterpret_cast<const uint4*>(spectrum)[((pair + i / 2) * R + k3) * 32 + lane], h[i][k3],
                     h[i + 1][k3]);
+}
+
+/// The same into device memory.
+template <int R, int COUNT>
+__device__ __forceinline__ void store_spectrum(uint4* spectrum, int pair, int lane, const Tile (&x)[COUNT][R]) {
+#pragma unroll
+  for (int i = 0; i < COUNT; i += 2)
+#pragma unroll
+    for (int k3 = 0; k3 < R; ++k3)
+      spectrum[((pair + i / 2) * R + k3) * 32 + lane] =
+          make_uint4(x[i][k3].re, x[i][k3].im, x[i + 1][k3].re, x[i + 1][k3].im);
+}
+
+/// H, or conj(H): `conjugated` has the sign bits.
+template <int R, int COUNT>
+__device__ __forceinline__ void conjugate(Tile (&h)[COUNT][R], u32 conjugated) {
+#pragma unroll
+  for (int i = 0; i < COUNT; ++i)
+#pragma unroll
+    for (int k3 = 0; k3 < R; ++k3) h[i][k3].im ^= conjugated;
 }
 
 /// x H

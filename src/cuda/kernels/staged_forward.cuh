@@ -6,6 +6,8 @@
 // The spectrum of the channel stays in registers where there is room, the next row is on its way from memory meanwhile.
 #pragma once
 
+#include <type_traits>
+
 #include "cuda/kernels/columns.cuh"
 #include "cuda/kernels/staged.cuh"
 #include "cuda/tile/inner.cuh"
@@ -35,9 +37,10 @@ constexpr Share forward_share(const Size& size, bool pairs, bool gated) {
   return share;
 }
 
-/// GATED: with a pregate, a postgate, or both.
-template <int ROW, bool PAIRS, bool GATED, class Type, class Access>
+/// GATED: with a pregate, a postgate, or both. BACKWARD: one of the two passes of PassParameters.
+template <int ROW, bool PAIRS, bool GATED, class Type, class Access, bool BACKWARD = false>
 struct StagedForward {
+  using Parameters = std::conditional_t<BACKWARD, PassParameters, ForwardParameters>;
   static constexpr Share kShare = forward_share(kSizes[ROW], PAIRS, GATED);
   using At = Layout<ROW, kShare.warps>;
   using Row = Samples<At, PAIRS, Type, Access>;
@@ -75,18 +78,18 @@ struct StagedForward {
   static constexpr float kSpectrumGain = static_cast<float>(spectrum_gain(kSizes[ROW]));
 
   static constexpr int kColumns = 2 * At::kColumnsPerWarp;
-  static constexpr bool kHeld = kColumns * R <= 8;  // the spectrum, in registers
+  static constexpr bool kHeld = !BACKWARD && kColumns * R <= 8;  // the spectrum, in registers
   static constexpr int kAtOnce = kHeld || 2 * R < 8 ? 8 / R < kColumns ? 8 / R : kColumns : 2;   // columns in hand
   static constexpr bool kPostgateAhead = !kPostgateStaged && kRows * At::kChunksPerThread <= 4;  // in registers
   // Chunks of results in hand: more where their gates come from device memory.
   static constexpr int kTogether = PAIRS && GATED && !kPostgateStaged && !kPostgateAhead ? 4 : 2;
 };
 
-template <int ROW, bool PAIRS, bool GATED, class Type, class Access>
-__global__ void __launch_bounds__(StagedForward<ROW, PAIRS, GATED, Type, Access>::kThreads,
-                                  StagedForward<ROW, PAIRS, GATED, Type, Access>::kBlocks)
-    staged_forward(const ForwardParameters p) {
-  using Kernel = StagedForward<ROW, PAIRS, GATED, Type, Access>;
+template <int ROW, bool PAIRS, bool GATED, class Type, class Access, bool BACKWARD = false>
+__global__ void __launch_bounds__(StagedForward<ROW, PAIRS, GATED, Type, Access, BACKWARD>::kThreads,
+                                  StagedForward<ROW, PAIRS, GATED, Type, Access, BACKWARD>::kBlocks)
+    staged_forward(const typename StagedForward<ROW, PAIRS, GATED, Type, Access, BACKWARD>::Parameters p) {
+  using Kernel = StagedForward<ROW, PAIRS, GATED, Type, Access, BACKWARD>;
   using At = typename Kernel::At;
   using Row = typename Kernel::Row;
   constexpr int kRows = Kernel::kRows, R = Kernel::R, kAtOnce = Kernel::kAtOnce;
@@ -105,6 +108,8 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, GATED, Type, Access>
   const Row first_set{kept(SamplePlaces<At>(staged, thread)), reinterpret_cast<Scale*>(tables + Kernel::kTableBytes),
                       p.work.batch, p.length};
   const bool pregated = GATED && p.pregate.data != nullptr, postgated = GATED && p.postgate.data != nullptr;
+  bool wanted = true;
+  if constexpr (BACKWARD) wanted = p.y.data || p.second.data;
   auto sync = [&] { barrier(team + 1, At::kThreads); };
   auto fetch = [&](const Cursor& at, const Row& row) {
     if (!at.done()) {
@@ -172,11 +177,18 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, GATED, Type, Access>
     }
     // What has no room in shared memory waits in the cache at least.
     if (GATED && !Kernel::kPostgateStaged && !Kernel::kPostgateAhead) row.prefetch(p.postgate, b, h, thread);
+    if constexpr (BACKWARD) row.prefetch(p.second_factor, b, h, thread);
     const typename Row::Unit unit = row.unit(0);
     bool raw;
     const RowScales<kRows> scale = row.row_scales(lane, raw);
     const ExchangePlaces<At> exchange = places.moved(turn);
     row.template outer<true>(outer, inner.dft8, unit, scale, raw, warp, lane, exchange);
+    if constexpr (BACKWARD)
+      if (p.exponents && thread < kRows && b + thread < p.work.batch)
+        p.exponents[static_cast<long long>(h) * p.work.batch + b + thread] =
+            (thread ? scale.finite[kRows - 1] : scale.finite[0])
+                ? (thread ? scale.exponent[kRows - 1] : scale.exponent[0])
+                : kNotFinite;
     sync();
     if constexpr (Kernel::kSets == 1) {
       at.advance();
@@ -189,12 +201,20 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, GATED, Type, Access>
       Tile x[kAtOnce][R];
       load_columns<At>(exchange, i / 2, x);
       inner.forward(x, 2 * pair);
+      if constexpr (BACKWARD) {
+        if (p.spectra) {
+          const long long row_of = static_cast<long long>(h) * ((p.work.batch + kRows - 1) / kRows) + b / kRows;
+          store_spectrum<R>(p.spectra + row_of * (At::M / 4), pair, lane, x);
+        }
+        if (!wanted) continue;
+      }
       if constexpr (Kernel::kHeld) {
         multiply<R>(x, held);
       } else {
         Tile H[kAtOnce][R];
         load_spectrum<R>(spectrum, pair, lane, H);
         channel.apply(H);
+        if constexpr (BACKWARD) conjugate<R>(H, p.conjugated);
         multiply<R>(x, H);
       }
       inner.inverse(x, 2 * pair);
@@ -226,8 +246,9 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, GATED, Type, Access>
       copy_async_wait();
       ahead = next_row.energies();  // whatever lies there after the last row
     }
+    if (wanted)
 #pragma unroll
-    for (int i = 0; i < At::kUnitsPerWarp; ++i) outer_inverse<At, PAIRS>(outer, inner.dft8, last, i, exchange);
+      for (int i = 0; i < At::kUnitsPerWarp; ++i) outer_inverse<At, PAIRS>(outer, inner.dft8, last, i, exchange);
     if constexpr (Kernel::kAhead) {
       if (!at.done()) next_row.prepare(ahead, thread);
     } else if constexpr (Kernel::kStaged) {
@@ -238,19 +259,16 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, GATED, Type, Access>
 #pragma unroll
     for (int r = 0; r < kRows; ++r) {
       if (b + r >= p.work.batch) break;
-      std::uint16_t* y = Access::row(p.y, b + r, h) + 8 * chunk;
-#pragma unroll
-      for (int j = 0; j < At::kChunksPerThread; j += Kernel::kTogether) {
-        u32 words[4 * Kernel::kTogether], gate_words[4 * Kernel::kTogether];
+      // Chunks j, j + 1, .. of the results, times their factors, to a tensor.
+      auto write = [&](const RowsView& to, int j, const Finish<Type, Kernel::kByStage>& finish, auto&& factor_chunk) {
+        std::uint16_t* y = Access::row(to, b + r, h) + 8 * chunk;
+        u32 words[4 * Kernel::kTogether], factors[4 * Kernel::kTogether];
 #pragma unroll
         for (int i = 0; i < Kernel::kTogether; ++i) {
-          const uint4 v = shared_at<uint4>(exchange.result(j + i) + r * At::kPlane);
-          const uint4 gate = Kernel::kPostgateAhead ? gates[r][j + i] : gate_chunk(r, j + i);
-          words[4 * i] = v.x, words[4 * i + 1] = v.y, words[4 * i + 2] = v.z, words[4 * i + 3] = v.w;
-          gate_words[4 * i] = gate.x, gate_words[4 * i + 1] = gate.y;
-          gate_words[4 * i + 2] = gate.z, gate_words[4 * i + 3] = gate.w;
+          split(shared_at<uint4>(exchange.result(j + i) + r * At::kPlane), words, i);
+          split(factor_chunk(r, j + i), factors, i);
         }
-        finish(r).apply(words, gate_words);
+        finish.apply(words, factors);
         if (PAIRS && !scale.finite[r])
 #pragma unroll
           for (u32& word : words) word = ~0u;  // NaN
@@ -258,7 +276,19 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, GATED, Type, Access>
         for (int i = 0; i < Kernel::kTogether; ++i)
           Access::store(y, 8 * At::kThreads * (j + i), p.length - 8 * chunk,
                         make_uint4(words[4 * i], words[4 * i + 1], words[4 * i + 2], words[4 * i + 3]));
-      }
+      };
+      if constexpr (BACKWARD)
+        if (p.second.data)
+#pragma unroll
+          for (int j = 0; j < At::kChunksPerThread; j += Kernel::kTogether)
+            write(p.second, j, {scale.exponent[r], channel.factor, true}, [&](int, int k) {
+              return Access::load(Access::row(p.second_factor, b + r, h) + 8 * thread, 8 * At::kThreads * k,
+                                  p.length - 8 * thread);
+            });
+      if (BACKWARD && p.y.data == nullptr) continue;
+#pragma unroll
+      for (int j = 0; j < At::kChunksPerThread; j += Kernel::kTogether)
+        write(p.y, j, finish(r), [&](int, int k) { return Kernel::kPostgateAhead ? gates[r][k] : gate_chunk(r, k); });
     }
     fetch_postgate(at);
     if (Kernel::kExchanges == 2)

@@ -1,4 +1,4 @@
-// Gradients for rows of up to 512 points, as in staged_backward.cuh: every warp for itself.
+// Gradients for rows of up to 256 points, as in staged_backward.cuh: every warp for itself.
 #pragma once
 
 #include "cuda/kernels/warp_transform.cuh"
@@ -113,14 +113,14 @@ __global__ void __launch_bounds__(WarpBackward<ROW, PAIRS>::kThreads, WarpBackwa
         }
 #pragma unroll
         for (int n = 0; n < kSlots * R; n += 2) {
-          typename Transform::Sums X[2], G[2];
+          WideTile X[2], G[2];
           transform.third_stage(x, n, X);
           transform.third_stage(g, n, G);
 #pragma unroll
           for (int e = 0; e < 2; ++e) {
             const int i = (n + e) / R, k3 = (n + e) % R;
             if (want_sums) accumulate<Type>(sums[k3], G[e], X[e], product[i]);
-            const auto spectral = Transform::factor(H[0][k3]);
+            const auto spectral = wide_phases(H[0][k3]);
             x[i][k3] = narrow(times(X[e], spectral));
             g[i][k3] = narrow(times_conjugate(G[e], spectral));
           }
@@ -128,7 +128,7 @@ __global__ void __launch_bounds__(WarpBackward<ROW, PAIRS>::kThreads, WarpBackwa
 #pragma unroll
         for (int i = 0; i < kSlots; ++i) {
           // result times gate, where gate is null 1, to rows; null rows: not wanted.
-          typename Transform::Results y[kRows][R];
+          float2 y[kRows][R];
           auto write = [&](const RowsView& rows, const RowsView& gate, const Samples& s) {
             if (rows.data == nullptr) return;
 #pragma unroll

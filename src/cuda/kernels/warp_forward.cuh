@@ -1,4 +1,4 @@
-// y = postgate * (conv(pregate * u, k) + skip pregate * u) for rows of up to 512 points: every warp for itself.
+// y = postgate * (conv(pregate * u, k) + skip pregate * u) for rows of up to 256 points: every warp for itself.
 #pragma once
 
 #include "cuda/kernels/warp_transform.cuh"
@@ -81,15 +81,14 @@ __global__ void __launch_bounds__(WarpForward<ROW, PAIRS>::kThreads, WarpForward
     transform.second_stage(z);
 #pragma unroll
     for (int n = 0; n < kSlots * R; n += 2) {
-      typename Transform::Sums X[2];
+      WideTile X[2];
       transform.third_stage(z, n, X);
 #pragma unroll
-      for (int e = 0; e < 2; ++e)
-        z[(n + e) / R][(n + e) % R] = narrow(times(X[e], Transform::factor(H[0][(n + e) % R])));
+      for (int e = 0; e < 2; ++e) z[(n + e) / R][(n + e) % R] = narrow(times(X[e], wide_phases(H[0][(n + e) % R])));
     }
 #pragma unroll
     for (int i = 0; i < kSlots; ++i) {
-      typename Transform::Results y[kRows][R];
+      float2 y[kRows][R];
       transform.inverse(z[i], y);
 #pragma unroll
       for (int r = 0; r < kRows; ++r) {

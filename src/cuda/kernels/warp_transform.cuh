@@ -1,4 +1,4 @@
-// Transforms of 64 to 512 points, M = 64 R: a row lies in one warp's registers from load to store.
+// Transforms of 64 to 256 points, M = 64 R: a row lies in one warp's registers from load to store.
 //
 //   n = 64 n3 + 8 n4 + n5,  k = k3 + R k4 + 8 R k5,  s the shift
 //   x[n3] exp(2 pi i n3 s / R),  n3 -> k3 between registers,  then for each k3, with K = k3 - s:
@@ -11,11 +11,8 @@
 //
 // The sums of a stage stay in fp32 through what they are multiplied by (wide), and are rounded to halves once, for the
 // next stage; after the last one no more than the output is. The errors of short rows scatter more than those of long
-// ones, and here there is time for it: a few more instructions, of many around the transform. Single rows of 512 points
-// have no such time, and no need: their errors are below those of pairs.
+// ones, and here there is time for it: a few more instructions, of many around the transform.
 #pragma once
-
-#include <type_traits>
 
 #include "cuda/kernels/arguments.cuh"
 #include "cuda/tile/radix.cuh"
@@ -31,13 +28,8 @@ struct WarpTransform {
   static constexpr int kQuarters = PAIRS ? 0 : 1;
   static_assert(kSizes[ROW].outer == 1, "longer rows need an exchange");
 
-  static constexpr bool kWide = PAIRS || R < 8;
-  using Sums = std::conditional_t<kWide, WideTile, Tile>;      // of a stage
-  using Turn = std::conditional_t<kWide, WidePhases, Phases>;  // what they are multiplied by
-  using Results = std::conditional_t<kWide, float2, u32>;      // two
-
   using Matrices = LaneTable<R, (R > 1)>;  // by k3
-  using Turns = LaneTable<R, (R > 1), Turn>;
+  using Turns = LaneTable<R, (R > 1), WidePhases>;
   static constexpr int kTableBytes = 2 * Matrices::kBytes + 2 * Turns::kBytes;
 
   Dft8 dft8;
@@ -61,8 +53,8 @@ struct WarpTransform {
       auto stage = [&](int n4, int k4) { return n4 * (k4 * M / 2 + 8 * K); };
       auto turn = [&](int n5, int k4) { return n5 * (k4 * M / 16 + K); };
       matrix_forward.set(i, phases(stage(t, g), stage(t + 1, g), 4 * M, scale), warp == 0);
-      turn_forward.set(i, turn_of(turn(t, g), turn(t + 1, g)), warp == 0);
-      turn_inverse.set(i, turn_of(turn(g, t), turn(g, t + 1)), warp == 0);
+      turn_forward.set(i, wide_phases(turn(t, g), turn(t + 1, g), 4 * M), warp == 0);
+      turn_inverse.set(i, wide_phases(turn(g, t), turn(g, t + 1), 4 * M), warp == 0);
       matrix_inverse.set(i, phases(stage(g, t), stage(g, t + 1), 4 * M, scale), warp == 0);
     }
     if (kTableBytes) __syncthreads();
@@ -88,67 +80,41 @@ struct WarpTransform {
 #pragma unroll
     for (int k3 = 0; k3 < R; ++k3) {
       const Stacked matrix = stacked(matrix_forward.get(k3), zero);
-      const Turn turn = turn_forward.get(k3);
+      const WidePhases turn = turn_forward.get(k3);
       auto apply = [&](auto& tiles) {
 #pragma unroll
-        for (auto& tile : tiles) tile[k3] = narrow(times(summed(matrix, tile[k3]), turn));
+        for (auto& tile : tiles) tile[k3] = narrow(times(wide_sum_columns(matrix, tile[k3]), turn));
       };
       (apply(z), ...);
     }
   }
 
-  /// The samples, in fp32 if the sums are: real parts, and in pairs imaginary parts.
-  __device__ __forceinline__ void inverse(const Tile (&z)[R], Results (&x)[kRows][R]) const {
-    Sums w[R];
+  /// The samples, in fp32: real parts, and in pairs imaginary parts.
+  __device__ __forceinline__ void inverse(const Tile (&z)[R], float2 (&x)[kRows][R]) const {
+    WideTile w[R];
 #pragma unroll
     for (int k3 = 0; k3 < R; ++k3)
-      w[k3] = summed(stacked_conjugate(matrix_inverse.get(k3), zero),
-                     narrow(times_conjugate(summed(dft8.inverse, z[k3]), turn_inverse.get(k3))));
+      w[k3] = wide_sum_columns(stacked_conjugate(matrix_inverse.get(k3), zero),
+                               narrow(times_conjugate(wide_sum_columns(dft8.inverse, z[k3]), turn_inverse.get(k3))));
     dft_registers<true>(w);
 #pragma unroll
     for (int n3 = 0; n3 < R; ++n3) {
-      const Sums v = w[n3];
+      const WideTile v = w[n3];
       const int angle = turn_of_32(n3);
       if constexpr (PAIRS)
         x[0][n3] = v.re, x[1][n3] = v.im;
-      else if constexpr (kWide)
-        x[0][n3] = n3 == 0 ? v.re : add(mul(v.re, cosine_of_32(angle)), mul(v.im, cosine_of_32(8 - angle)));
       else
-        x[0][n3] = n3 == 0 ? v.re : sum(v.re, half_cosine_of_32(angle), v.im, half_cosine_of_32(8 - angle));
+        x[0][n3] = n3 == 0 ? v.re : add(mul(v.re, cosine_of_32(angle)), mul(v.im, cosine_of_32(8 - angle)));
     }
   }
 
   /// n5 -> k5 of tiles i and i + 1 of those in hand: the spectrum, rows k4, columns k5.
   template <int SLOTS>
-  __device__ __forceinline__ void third_stage(const Tile (&z)[SLOTS][R], int i, Sums (&w)[2]) const {
-    if constexpr (kWide) {
-      wide_sum_columns_in_place(dft8, z[i / R][i % R], z[(i + 1) / R][(i + 1) % R], w[0], w[1]);
-    } else {
-      w[0] = z[i / R][i % R], w[1] = z[(i + 1) / R][(i + 1) % R];
-      sum_columns_in_place(dft8, w[0], w[1]);
-    }
-  }
-  /// A tile of the filter's spectrum, to multiply by.
-  __device__ __forceinline__ static Turn factor(Tile h) {
-    if constexpr (kWide)
-      return wide_phases(h);
-    else
-      return {h.re, h.im};
+  __device__ __forceinline__ void third_stage(const Tile (&z)[SLOTS][R], int i, WideTile (&w)[2]) const {
+    wide_sum_columns_in_place(dft8, z[i / R][i % R], z[(i + 1) / R][(i + 1) % R], w[0], w[1]);
   }
 
  private:
-  __device__ __forceinline__ static Turn turn_of(int numerator0, int numerator1) {
-    if constexpr (kWide)
-      return wide_phases(numerator0, numerator1, 4 * M);
-    else
-      return phases(numerator0, numerator1, 4 * M);
-  }
-  __device__ __forceinline__ static Sums summed(const Stacked& f, Tile x) {
-    if constexpr (kWide)
-      return wide_sum_columns(f, x);
-    else
-      return sum_columns(f, x);
-  }
   /// n3 s / R, s = 1/4, in parts of 32.
   __device__ __forceinline__ static int turn_of_32(int n3) { return 8 / R * n3; }
 };

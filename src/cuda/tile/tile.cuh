@@ -72,7 +72,6 @@ __device__ __forceinline__ WideTile times_conjugate(WideTile z, WidePhases p) {
   return {{z.re.x * p.c.x + z.im.x * p.s.x, z.re.y * p.c.y + z.im.y * p.s.y},
           {z.im.x * p.c.x - z.re.x * p.s.x, z.im.y * p.c.y - z.re.y * p.s.y}};
 }
-__device__ __forceinline__ Tile narrow(Tile z) { return z; }
 __device__ __forceinline__ Tile narrow(WideTile z) { return {pack(z.re.x, z.re.y), pack(z.im.x, z.im.y)}; }
 /// A tile of halves as constants.
 __device__ __forceinline__ WidePhases wide_phases(Tile z) {

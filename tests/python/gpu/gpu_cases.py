@@ -12,7 +12,6 @@ from flashfftconv import explain, long_conv
 DEVICE = "cuda"
 _TABLE = (Path(__file__).parents[3] / "src/cuda/sizes.h").read_text()
 SIZES = [int(points) for points in re.findall(r"\{(\d+), *\d+, *\d+, *\d+\}", _TABLE)]
-LARGEST_BACKWARD = int(re.search(r"kLargestBackward = (\d+)", _TABLE)[1])
 SMALLEST_PAIRS = 128
 HALVES = (torch.float16, torch.bfloat16)
 GATES = ("", "pre", "post", "pre post")

@@ -12,7 +12,7 @@ import torch
 from cases import CASES
 from cases import check_gradients as check_full_gradients
 from cases import check_rows as check_full_precision
-from gpu_cases import DEVICE, HALVES, LARGEST_BACKWARD, SIZES, explain_case, has_family, make_case, moved, run
+from gpu_cases import DEVICE, HALVES, SIZES, explain_case, has_family, make_case, moved, run
 from oracle import direct_sum, fft_sum, gradients, operation
 
 from flashfftconv import Filter, backend_info, explain, long_conv
@@ -51,11 +51,8 @@ def test_the_kernel_that_explain_names_is_the_one_that_runs(family, m, dtype):
     name = re.search(r"forward, plain: ([^,]+),", text)[1]
     assert any(name in kernel for kernel in forward) and not runs_fft(forward), (name, forward)
     backward = kernels_of(lambda: _ops.long_conv_backward(dy, *tensors, *how, 3))
-    if m <= LARGEST_BACKWARD:
-        name = re.search(r"backward: ([^,]+),", text)[1]
-        assert any(name in kernel for kernel in backward) and not runs_fft(backward), (name, backward)
-    else:
-        assert "gradients: by torch.fft" in text and runs_fft(backward)
+    name = re.search(r"backward: ([^,]+),", text)[1]
+    assert any(name in kernel for kernel in backward) and not runs_fft(backward), (name, backward)
 
 
 FALLBACKS = {

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from gpu_cases import DEVICE, LARGEST_BACKWARD, SIZES, has_family, make_case
+from gpu_cases import DEVICE, SIZES, has_family, make_case
 from oracle import fft_sum
 
 from flashfftconv import long_conv
@@ -69,7 +69,7 @@ def test_impulses_ahead(m, lag):
     check(long_conv(u, k, **how), exact, torch.linalg.vector_norm(u.double(), dim=-1))
 
 
-@pytest.mark.parametrize("m", [m for m in SIZES if m <= LARGEST_BACKWARD])
+@pytest.mark.parametrize("m", SIZES)
 def test_impulses_in_the_gradient_of_the_filter(m):
     """u with an impulse at a and dy with one at b: dk is an impulse at lag b - a."""
     for family in families(m):
@@ -90,7 +90,7 @@ def test_impulses_in_the_gradient_of_the_filter(m):
         check(dk, exact, torch.full((len(a),), 2.0, device=DEVICE))
 
 
-@pytest.mark.parametrize("m", [m for m in SIZES if m <= LARGEST_BACKWARD])
+@pytest.mark.parametrize("m", SIZES)
 def test_impulses_in_the_gradient_of_the_rows(m):
     for family in families(m):
         case = make_case(family, m)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from gpu_cases import DEVICE, HALVES, LARGEST_BACKWARD, SIZES, has_family, make_case, moved, run, same_bits
+from gpu_cases import DEVICE, HALVES, SIZES, has_family, make_case, moved, run, same_bits
 
 from flashfftconv import long_conv
 
@@ -56,7 +56,7 @@ def test_a_gate(family, m):
         assert torch.equal(others(y, 2, 1), others(expected, 2, 1))
 
 
-@pytest.mark.parametrize("m", [m for m in SIZES if m <= LARGEST_BACKWARD])
+@pytest.mark.parametrize("m", SIZES)
 @pytest.mark.parametrize("family", ["pairs", "causal"])
 def test_gradients(family, m):
     if not has_family(family, m):
