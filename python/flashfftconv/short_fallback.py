@@ -12,11 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .dispatch import below_autograd
 from .problem import compute_dtype
 from .short_epilogue import epilogue_gradient, epilogue_value
-from .short_problem import LAYOUTS
+from .short_problem import ACTIVATIONS, GATE, LAYOUTS
 
-_BHL = LAYOUTS["bhl"]
+_ops = torch.ops.flashfftconv
+_BHL, _NONE = LAYOUTS["bhl"], ACTIVATIONS[None]
 
 
 def _sequences(ends: Tensor | None, length: int) -> list[tuple[int, int]]:
@@ -62,7 +64,16 @@ def _turned(t: Tensor, layout: int) -> Tensor:
     return t if layout == _BHL else t.transpose(1, 2)
 
 
+def _engine_sums(x, weight, bias, initial_state, cu_seqlens, padding_left, padding_right, layout) -> Tensor:
+    """The sums before an epilogue that an engine lacks, in float32; it may well have the sums themselves."""
+    wide = _wide(x, weight, bias, initial_state)
+    return below_autograd(_ops.short_conv, (*wide, cu_seqlens, padding_left, padding_right, _NONE, layout))
+
+
 def short_conv(x, weight, bias, initial_state, cu_seqlens, padding_left, padding_right, epilogue, layout) -> Tensor:
+    if epilogue == GATE:
+        z = _engine_sums(x, weight, bias, initial_state, cu_seqlens, padding_left, padding_right, layout)
+        return epilogue_value(z, epilogue, layout).to(x.dtype)
     rows, taps, shift, state = _wide(_turned(x, layout), weight, bias, initial_state)
     padding = (padding_left, padding_right)
     z = torch.cat([_sums(e, taps, shift) for *_, e in _parts(rows, state, cu_seqlens, padding)], -1)
@@ -70,9 +81,24 @@ def short_conv(x, weight, bias, initial_state, cu_seqlens, padding_left, padding
     return _turned(y, layout).to(x.dtype).contiguous()
 
 
+def _gate_backward(dy, x, weight, bias, initial_state, cu_seqlens, padding_left, padding_right, layout, wanted):
+    padding = (padding_left, padding_right)
+    z = _engine_sums(x, weight, bias, initial_state, cu_seqlens, *padding, layout)
+    g = epilogue_gradient(z, dy.to(z.dtype), GATE, layout).contiguous()
+    wide = _wide(x, weight, bias, initial_state)
+    args = (g, *wide, cu_seqlens, *padding, _NONE, layout, wanted)
+    grads = below_autograd(_ops.short_conv_backward, args)
+    likes = (x, weight, weight, x)
+    return tuple(grad.to(like.dtype) for grad, like in zip(grads, likes, strict=True))
+
+
 def short_conv_backward(
     dy, x, weight, bias, initial_state, cu_seqlens, padding_left, padding_right, epilogue, layout, wanted
 ) -> tuple[Tensor, ...]:
+    if epilogue == GATE:
+        return _gate_backward(
+            dy, x, weight, bias, initial_state, cu_seqlens, padding_left, padding_right, layout, wanted
+        )
     rows, taps, shift, state, dy_ = _wide(_turned(x, layout), weight, bias, initial_state, _turned(dy, layout))
     dx, dtaps, dshift = torch.empty_like(rows), torch.zeros_like(taps), taps.new_zeros(taps.shape[0])
     dstate = None if state is None else torch.zeros_like(state)
