@@ -1,4 +1,5 @@
-"""The operators of short convolutions in torch's elementwise operations, for devices that have no engine of ours.
+"""The operators of short convolutions in torch's elementwise operations, for devices that have no engine of ours; and
+the gate of those whose engine lacks it, over the engine's sums.
 
 A sequence is extended by what lies before it (zeros or its state) and behind it (zeros), e [B, D, left + L + right];
 then ``z[i] = bias + sum_j weight[j] e[i + j]``, a pass over memory a tap, in float32 (float64 for float64).
@@ -64,10 +65,16 @@ def _turned(t: Tensor, layout: int) -> Tensor:
     return t if layout == _BHL else t.transpose(1, 2)
 
 
+def _engine(operator, x, *args):
+    """An operator without an epilogue, in the type it is given: in a backward pass autocast may still be on."""
+    with torch.autocast(x.device.type, enabled=False):
+        return below_autograd(operator, (x, *args))
+
+
 def _engine_sums(x, weight, bias, initial_state, cu_seqlens, padding_left, padding_right, layout) -> Tensor:
     """The sums before an epilogue that an engine lacks, in float32; it may well have the sums themselves."""
     wide = _wide(x, weight, bias, initial_state)
-    return below_autograd(_ops.short_conv, (*wide, cu_seqlens, padding_left, padding_right, _NONE, layout))
+    return _engine(_ops.short_conv, *wide, cu_seqlens, padding_left, padding_right, _NONE, layout)
 
 
 def short_conv(x, weight, bias, initial_state, cu_seqlens, padding_left, padding_right, epilogue, layout) -> Tensor:
@@ -86,8 +93,7 @@ def _gate_backward(dy, x, weight, bias, initial_state, cu_seqlens, padding_left,
     z = _engine_sums(x, weight, bias, initial_state, cu_seqlens, *padding, layout)
     g = epilogue_gradient(z, dy.to(z.dtype), GATE, layout).contiguous()
     wide = _wide(x, weight, bias, initial_state)
-    args = (g, *wide, cu_seqlens, *padding, _NONE, layout, wanted)
-    grads = below_autograd(_ops.short_conv_backward, args)
+    grads = _engine(_ops.short_conv_backward, g, *wide, cu_seqlens, *padding, _NONE, layout, wanted)
     likes = (x, weight, weight, x)
     return tuple(grad.to(like.dtype) for grad, like in zip(grads, likes, strict=True))
 

@@ -217,6 +217,9 @@ class CudaPlan final : public BackendPlan {
     text += "  forward, gated: " + task_text(Task::gated, gated_grid_, p);
     text += "  backward: " + (backward_blocks_ ? task_text(Task::backward, backward_grid_, launch_)
                                                : "none of " + points + " points for " + architecture(facts_) + "\n");
+    if (keeps_spectra())
+      text += std::string("  filter's gradient: ") + kernel_name(variant_, Task::sums) +
+              ", of the spectra that two such passes keep\n";
     text += "  workspace: " + str(workspace_bytes(Pass::forward)) + " bytes forward, " +
             str(workspace_bytes(Pass::backward)) + " backward; a prepared filter: " + str(spectrum_bytes()) + "\n";
     if (variant_.pairs)

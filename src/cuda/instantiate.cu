@@ -76,13 +76,7 @@ Kernel backward_kernel() {
 template <int ROW, bool PAIRS>
 Kernel sums_kernel() {
   if constexpr (kSizes[ROW].points > kLargestSerialBackward) {
-    using K = SpectralSums<ROW>;
-    return {reinterpret_cast<const void*>(&spectral_sums<ROW, PAIRS>),
-            "spectral_sums",
-            K::kThreads,
-            0,
-            1,
-            K::kBlocksPerChannel};
+    return {reinterpret_cast<const void*>(&spectral_sums<ROW, PAIRS>), "spectral_sums", SpectralSums<ROW>::kThreads};
   } else {
     return {};
   }

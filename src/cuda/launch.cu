@@ -31,6 +31,7 @@ const Kernel& backward_of(const Variant& v, bool aligned) {
 }
 // What a plan goes by. Rows at any address take the same work.
 const Kernel& planned(const Variant& v, Task task) {
+  if (task == Task::sums) return kernels_of(v.row).sums[v.pairs];
   return task == Task::backward ? backward_of(v, true) : forward_of(v, task == Task::gated, true);
 }
 
@@ -145,7 +146,7 @@ int launch_passes(const BackwardJob& job, const Kernel& kernel, void* stream) {
   if (int e = pass(1, job.dy, job.postgate, job.du, job.pregate, job.dpregate, job.u)) return e;
   if (int e = pass(0, job.u, job.pregate, job.dpostgate, job.dy, {}, {})) return e;
   if (!job.sums) return 0;
-  const Kernel& sums = kernels_of(job.variant.row).sums[job.variant.pairs];
+  const Kernel& sums = planned(job.variant, Task::sums);
   const SumsParameters p{kept.spectra[0],
                          kept.spectra[1],
                          kept.exponents[0],
@@ -153,7 +154,8 @@ int launch_passes(const BackwardJob& job, const Kernel& kernel, void* stream) {
                          reinterpret_cast<float4*>(job.sums),
                          static_cast<int>(job.batch),
                          job.adds};
-  return launch(sums, static_cast<int>(job.channels) * sums.workers, &p, true, stream);
+  const int blocks_of_channel = kSizes[job.variant.row].points / 4 / sums.threads;
+  return launch(sums, static_cast<int>(job.channels) * blocks_of_channel, &p, true, stream);
 }
 
 }  // namespace
@@ -183,7 +185,7 @@ int launch_forward(const ForwardJob& job, void* stream) {
 int launch_backward(const BackwardJob& job, void* stream) {
   const bool all = aligned(job, job.dy, job.u, job.pregate, job.postgate, job.du, job.dpregate, job.dpostgate);
   const Kernel& kernel = backward_of(job.variant, all);
-  if (kernels_of(job.variant.row).sums[job.variant.pairs].function) return launch_passes(job, kernel, stream);
+  if (planned(job.variant, Task::sums).function) return launch_passes(job, kernel, stream);
   const BackwardParameters p{view(job.dy),
                              view(job.u),
                              view(job.pregate),
@@ -240,7 +242,7 @@ BlockWork block_work(const Variant& variant, Task task) {
 }
 
 std::size_t kept_bytes(const Variant& variant, std::int64_t batch, std::int64_t channels) {
-  if (!kernels_of(variant.row).sums[variant.pairs].function) return 0;
+  if (!planned(variant, Task::sums).function) return 0;
   return Kept(nullptr, variant, batch, channels).bytes;
 }
 

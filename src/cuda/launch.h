@@ -23,8 +23,9 @@ struct Variant {
   DType dtype = DType::f16;
 };
 
-/// A variant's kernels: forward without gates, forward with one or two, backward.
-enum class Task { plain, gated, backward };
+/// A variant's kernels: forward without gates, forward with one or two, backward, and the sums of the spectra that a
+/// backward launch keeps.
+enum class Task { plain, gated, backward, sums };
 
 /// How the work of a batch is spread: `splits` blocks share the rows of one channel, `blocks` run at a time.
 struct Grid {

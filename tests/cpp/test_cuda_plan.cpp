@@ -297,51 +297,61 @@ TEST_CASE_FIXTURE(Fixture, "sizes whose backward pass the device does not take s
 }
 
 TEST_CASE_FIXTURE(Fixture, "spectra that wait have memory behind the sums; rows and channels go part after part") {
-  Problem p = causal(32768);
-  p.channels = 300, p.batch = 200;
-  const auto plan = ffc::make_plan(p, kGpu);
-  REQUIRE(plan);
-  const Memory memory(plan->workspace_bytes(Pass::backward));
-  BackwardArguments a = backward_arguments();
-  a.skip = device_pointer(7), a.dskip = device_pointer(8);
-  REQUIRE(ffc::backward(*plan, a, {.workspace = memory.workspace()}));
-  std::vector<int> times(static_cast<std::size_t>(300) * 200);  // that a row has gone through
-  std::int64_t first = 0, summed = 0;                           // channels of the chunk before; of this chunk
-  for (std::size_t i = 1; i < machine.launches.size(); ++i) {
-    if (std::holds_alternative<FilterGradientJob>(machine.launches[i].job)) {
-      const auto& filter = job<FilterGradientJob>(static_cast<int>(i));
-      CHECK(filter.splits == 1);
-      CHECK(filter.channels == summed);
-      CHECK(filter.dskip == static_cast<float*>(device_pointer(8)) + first);
-      first += summed, summed = 0;
-      continue;
+  for (Problem p : {causal(32768), circular(32768, 32768)}) {
+    CAPTURE(static_cast<int>(p.mode));
+    const std::int64_t batch = 601, together = p.mode == Mode::circular ? 2 : 1;
+    p.channels = 300, p.batch = batch, p.filter = 32768;
+    machine.launches.clear();
+    const auto plan = ffc::make_plan(p, kGpu);
+    REQUIRE(plan);
+    CHECK(plan->describe().find("part after part") != std::string::npos);
+    CHECK(plan->describe().find("fake_sums_32768") != std::string::npos);
+    const Memory memory(plan->workspace_bytes(Pass::backward));
+    BackwardArguments a = backward_arguments();
+    a.skip = device_pointer(7), a.dskip = device_pointer(8);
+    REQUIRE(ffc::backward(*plan, a, {.workspace = memory.workspace()}));
+    std::vector<int> times(static_cast<std::size_t>(300) * batch);  // that a row has gone through
+    int parts = 0;                                                  // launches of a part of the batch
+    std::int64_t first = 0, summed = 0;                             // channels of the chunk before; of this chunk
+    for (std::size_t i = 1; i < machine.launches.size(); ++i) {
+      if (std::holds_alternative<FilterGradientJob>(machine.launches[i].job)) {
+        const auto& filter = job<FilterGradientJob>(static_cast<int>(i));
+        CHECK(filter.splits == 1);
+        CHECK(filter.channels == summed);
+        CHECK(filter.dskip == static_cast<float*>(device_pointer(8)) + first);
+        first += summed, summed = 0;
+        continue;
+      }
+      const auto& rows = job<BackwardJob>(static_cast<int>(i));
+      const std::int64_t at = (static_cast<const char*>(rows.dy.data) - static_cast<char*>(device_pointer(4))) / 2;
+      const std::int64_t channel = at / 32768 % 300, row = at / 32768 / 300;
+      REQUIRE(rows.batch > 0);
+      REQUIRE(channel + rows.channels <= 300);
+      REQUIRE(row + rows.batch <= batch);
+      for (std::int64_t h = channel; h < channel + rows.channels; ++h)
+        for (std::int64_t b = row; b < row + rows.batch; ++b) ++times[static_cast<std::size_t>(300 * b + h)];
+      parts += rows.batch < batch;
+      CHECK((row + rows.batch == batch || rows.batch % together == 0));
+      summed = std::max(summed, channel - first + rows.channels);
+      CHECK(rows.adds == (row > 0));
+      CHECK(rows.follows_spectrum == (i == 1));
+      CHECK(rows.skip == static_cast<float*>(device_pointer(7)) + channel);
+      CHECK(memory.holds(rows.kept, kept_bytes(rows.variant, rows.batch, rows.channels)));
+      CHECK(memory.holds(rows.sums, std::size_t{8} * 32768 * rows.channels));
+      CHECK(static_cast<std::byte*>(rows.kept) >=
+            reinterpret_cast<std::byte*>(rows.sums) + std::size_t{8} * 32768 * rows.channels);
+      CHECK(reinterpret_cast<std::uintptr_t>(rows.kept) % 16 == 0);
     }
-    const auto& rows = job<BackwardJob>(static_cast<int>(i));
-    const std::int64_t at = (static_cast<const char*>(rows.dy.data) - static_cast<char*>(device_pointer(4))) / 2;
-    const std::int64_t channel = at / 32768 % 300, row = at / 32768 / 300;
-    REQUIRE(rows.batch > 0);
-    REQUIRE(channel + rows.channels <= 300);
-    REQUIRE(row + rows.batch <= 200);
-    for (std::int64_t h = channel; h < channel + rows.channels; ++h)
-      for (std::int64_t b = row; b < row + rows.batch; ++b) ++times[static_cast<std::size_t>(300 * b + h)];
-    summed = std::max(summed, channel - first + rows.channels);
-    CHECK(rows.adds == (row > 0));
-    CHECK(rows.follows_spectrum == (i == 1));
-    CHECK(rows.skip == static_cast<float*>(device_pointer(7)) + channel);
-    CHECK(memory.holds(rows.kept, kept_bytes(rows.variant, rows.batch, rows.channels)));
-    CHECK(memory.holds(rows.sums, std::size_t{8} * 32768 * rows.channels));
-    CHECK(static_cast<std::byte*>(rows.kept) >=
-          reinterpret_cast<std::byte*>(rows.sums) + std::size_t{8} * 32768 * rows.channels);
-    CHECK(reinterpret_cast<std::uintptr_t>(rows.kept) % 16 == 0);
-  }
-  CHECK(first == 300);
-  CHECK(*std::min_element(times.begin(), times.end()) == 1);
-  CHECK(*std::max_element(times.begin(), times.end()) == 1);
+    CHECK(first == 300);
+    CHECK(parts > 0);
+    CHECK(*std::min_element(times.begin(), times.end()) == 1);
+    CHECK(*std::max_element(times.begin(), times.end()) == 1);
 
-  machine.launches.clear();
-  a.dk = {}, a.dskip = nullptr;
-  REQUIRE(ffc::backward(*plan, a, {.workspace = memory.workspace()}));
-  CHECK(job<BackwardJob>(1).kept == nullptr);
+    machine.launches.clear();
+    a.dk = {}, a.dskip = nullptr;
+    REQUIRE(ffc::backward(*plan, a, {.workspace = memory.workspace()}));
+    CHECK(job<BackwardJob>(1).kept == nullptr);
+  }
   machine.launches.clear();
   const auto shorter = ffc::make_plan(causal(16384), kGpu);
   const Memory less(shorter->workspace_bytes(Pass::backward));

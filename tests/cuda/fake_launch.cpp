@@ -81,8 +81,8 @@ int blocks_per_multiprocessor(const Variant& variant, Task task) {
 }
 
 BlockWork block_work(const Variant& variant, Task) {
-  // As the kernels do it: every warp for itself up to 512 points, a block together above.
-  return {fake::points(variant) <= 512 ? 8 : 1, variant.pairs ? 2 : 1};
+  // As the kernels do it: every warp for itself up to 256 points, a block together above.
+  return {fake::points(variant) <= 256 ? 8 : 1, variant.pairs ? 2 : 1};
 }
 
 std::size_t kept_bytes(const Variant& variant, std::int64_t batch, std::int64_t channels) {
@@ -93,7 +93,9 @@ std::size_t kept_bytes(const Variant& variant, std::int64_t batch, std::int64_t 
 
 const char* kernel_name(const Variant& variant, Task task) {
   static std::string name;
-  name = std::string(task == Task::backward ? "fake_backward_" : "fake_forward_") +
+  name = std::string(task == Task::sums       ? "fake_sums_"
+                     : task == Task::backward ? "fake_backward_"
+                                              : "fake_forward_") +
          std::to_string(fake::points(variant)) + (variant.pairs ? "_pairs" : "");
   return name.c_str();
 }

@@ -25,9 +25,9 @@ struct PassParameters : ForwardParameters {  // null y and null second: not want
   RowsView second, second_factor;
   u32 conjugated;  // the sign bits of two halves; or 0
   uint4* spectra;  // [channels][rows that travel together][M/4], as filters' spectra are stored; null: not wanted
-  int* exponents;  // [channels][batch]: of the rows in `spectra`; kNotFinite
+  int* exponents;  // [channels][batch]: of the rows in `spectra`, or one of the following
 };
-inline constexpr int kNotFinite = 1 << 16;
+inline constexpr int kNotFinite = 1 << 16, kSilent = -kNotFinite;  // a row of zeros
 
 struct BackwardParameters {
   RowsView dy, u, pregate, postgate;  // null gates: none
@@ -84,7 +84,7 @@ __device__ __forceinline__ void accumulate(float4& sum, WideTile g, WideTile x, 
   sum.x += scale * (gr.x * xr.x + gi.x * xi.x), sum.y += scale * (gi.x * xr.x - gr.x * xi.x);
   sum.z += scale * (gr.y * xr.y + gi.y * xi.y), sum.w += scale * (gi.y * xr.y - gr.y * xi.y);
 }
-/// Of halves. Of half-precision rows the product is one too: a spectrum of 32768 points is at most 0.61 sqrt(3 M) = 190
+/// Of halves. Of half-precision rows the product is one too: a spectrum of 16384 points is at most 0.61 sqrt(3 M) = 135
 /// (rows.cuh), so it fits, and its rounding is one of a row among many. Rows of bfloat16 near its end are larger.
 template <class Type>
 __device__ __forceinline__ void accumulate(float4& sum, Tile g, Tile x, float scale) {

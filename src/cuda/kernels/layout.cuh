@@ -21,7 +21,7 @@ template <int ROW, int WARPS = kSizes[ROW].warps>
 struct Layout {
   static constexpr Size kSize = kSizes[ROW];
   static constexpr int M = kSizes[ROW].points, O = kSizes[ROW].outer, R = kSizes[ROW].radix, W = WARPS;
-  static_assert(O == 8 || O == 64, "a row that one warp holds needs no exchange");
+  static_assert(O == 8 || O == 64, "a row in the registers of one warp needs no exchange");
   static_assert(M == O * R * 64, "a size is outer * radix * 64");
 
   static constexpr int kThreads = 32 * W;

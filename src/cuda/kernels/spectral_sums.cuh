@@ -79,7 +79,9 @@ __global__ void __launch_bounds__(SpectralSums<ROW>::kThreads, 4) spectral_sums(
   for (int e = 0; e < 2; ++e) sum[e] = p.adds ? sums[e * R * 32] : make_float4(0, 0, 0, 0);
   auto scale_of = [&](int row) {
     const int x = x_exponents[row], g = g_exponents[row];
-    return x == kNotFinite || g == kNotFinite ? __int_as_float(0x7fffffff) : power_of_two(x) * power_of_two(g);
+    if (x == kNotFinite || g == kNotFinite) return __int_as_float(0x7fffffff);
+    // What stands in place of a row of zeros is the rounding error of its partner.
+    return x == kSilent || g == kSilent ? 0.f : power_of_two(x) * power_of_two(g);
   };
 #pragma unroll 4
   for (int group = 0; group < groups; ++group) {

@@ -1,4 +1,4 @@
-// What the passes over staged rows (1024 points and more) share: a team of W warps owns a row at a time. Its samples
+// What the passes over staged rows (512 points and more) share: a team of W warps owns a row at a time. Its samples
 // come by asynchronous copies a row ahead, become halves with a scale, and go through the outer transform.
 #pragma once
 
@@ -140,8 +140,8 @@ struct Samples {
     if ((thread & 31) == 0) scales[r * kGroups + group * At::W + thread / 32] = scale;
   }
 
-  /// The scales of the rows. `raw`: every group is stored as it is.
-  __device__ __forceinline__ RowScales<kRows> row_scales(int lane, bool& raw) const {
+  /// The scales of the rows. `raw`: every group is stored as it is. `energy`: 0 for a row of zeros.
+  __device__ __forceinline__ RowScales<kRows> row_scales(int lane, bool& raw, float (&energy)[kRows]) const {
     constexpr int kPerLane = (kGroups + 31) / 32;
     Scale scale[kRows][kPerLane];
     int stored = 0;
@@ -169,7 +169,6 @@ struct Samples {
           scale[r][i].energy =
               __float2int_rn(scale[r][i].energy * power_of_two(max(2 * (scale[r][i].stored - top[r]), -126)));
       }
-    float energy[kRows];
 #pragma unroll
     for (int r = 0; r < kRows; ++r) {
       int sum = scale[r][0].energy;
@@ -177,6 +176,10 @@ struct Samples {
       energy[r] = static_cast<float>(__reduce_add_sync(~0u, sum));
     }
     return RowScales<kRows>::template of<At::M>(energy, top);
+  }
+  __device__ __forceinline__ RowScales<kRows> row_scales(int lane, bool& raw) const {
+    float energy[kRows];
+    return row_scales(lane, raw, energy);
   }
 
   /// The samples of an outer unit in a lane.

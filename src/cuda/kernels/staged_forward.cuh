@@ -1,4 +1,4 @@
-// y = postgate * (conv(pregate * u, k) + skip pregate * u) for rows that need an exchange (1024 points and more).
+// y = postgate * (conv(pregate * u, k) + skip pregate * u) for rows that need an exchange (512 points and more).
 //
 //   x = pregate u -> outer forward -> exchange -> inner forward, times H, inner inverse -> exchange -> outer inverse ->
 //   y
@@ -180,15 +180,19 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, GATED, Type, Access,
     if constexpr (BACKWARD) row.prefetch(p.second_factor, b, h, thread);
     const typename Row::Unit unit = row.unit(0);
     bool raw;
-    const RowScales<kRows> scale = row.row_scales(lane, raw);
+    float energy[kRows];
+    const RowScales<kRows> scale = row.row_scales(lane, raw, energy);
     const ExchangePlaces<At> exchange = places.moved(turn);
     row.template outer<true>(outer, inner.dft8, unit, scale, raw, warp, lane, exchange);
-    if constexpr (BACKWARD)
-      if (p.exponents && thread < kRows && b + thread < p.work.batch)
-        p.exponents[static_cast<long long>(h) * p.work.batch + b + thread] =
-            (thread ? scale.finite[kRows - 1] : scale.finite[0])
-                ? (thread ? scale.exponent[kRows - 1] : scale.exponent[0])
-                : kNotFinite;
+    if constexpr (BACKWARD) {
+      if (p.exponents && thread == 0)
+#pragma unroll
+        for (int r = 0; r < kRows; ++r)
+          if (b + r < p.work.batch)
+            p.exponents[static_cast<long long>(h) * p.work.batch + b + r] = !scale.finite[r] ? kNotFinite
+                                                                            : energy[r] == 0 ? kSilent
+                                                                                             : scale.exponent[r];
+    }
     sync();
     if constexpr (Kernel::kSets == 1) {
       at.advance();

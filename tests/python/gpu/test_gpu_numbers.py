@@ -2,7 +2,19 @@
 
 import pytest
 import torch
-from gpu_cases import DEVICE, GATES, HALVES, SIZES, check_case, check_rows, has_family, make_case, moved, sampled_cases
+from gpu_cases import (
+    DEVICE,
+    GATES,
+    HALVES,
+    SIZES,
+    check_case,
+    check_rows,
+    explain_case,
+    has_family,
+    make_case,
+    moved,
+    sampled_cases,
+)
 from oracle import fft_sum, operation
 
 from flashfftconv import FlashFFTConv, long_conv
@@ -32,6 +44,13 @@ SHAPES = [(1, 1), (2, 1), (33, 1), (1, 769), (5, 769), (300, 3), (257, 2)]
 def test_batches_and_channels(family, m, batch, channels):
     if has_family(family, m):
         check_case(make_case(family, m, batch=batch, channels=channels, gates="pre post", skip=True))
+
+
+@pytest.mark.parametrize(("family", "batch"), [("pairs", 601), ("causal", 300)])
+def test_rows_whose_spectra_take_turns_in_memory(family, batch):
+    case = make_case(family, SIZES[-1], batch=batch, channels=2, gates="pre post", dtype=torch.bfloat16)
+    assert "part after part" in explain_case(case)
+    check_case(case)
 
 
 @pytest.mark.parametrize("dtype", HALVES, ids=str)
