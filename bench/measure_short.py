@@ -93,7 +93,8 @@ def measure(
     gate = operation == "gate"
     inputs, outputs = (3 * channels, 2 * channels) if gate else (channels, channels)
     shape = (BATCH, inputs, length) if layout == "bhl" else (BATCH, length, inputs)
-    copies = max(1, (270 << 20) // (BATCH * length * (inputs + outputs) * 2))  # of all tensors, as a rule more than 200 MB
+    # Of all tensors, as a rule more than 200 MB.
+    copies = max(1, (270 << 20) // (BATCH * length * (inputs + outputs) * 2))
     x = [torch.randn(shape, device="cuda").to(dtype) for _ in range(copies)]
     weight = (torch.randn(inputs, taps, device="cuda") / taps**0.5).to(dtype)
     bias = torch.randn(inputs, device="cuda").to(dtype)
