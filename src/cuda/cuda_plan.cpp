@@ -25,13 +25,13 @@ constexpr int kNoDevice = 100;        // cudaErrorNoDevice
 // The device code counts rows and channels in 32 bits, and steps beyond the last.
 constexpr std::int64_t kMostRows = 1 << 30;
 
-// The sums of one split a channel are needed in any case; further splits may take this much more. Where the sums of all
-// channels take more than this and half of their size (as much as the spectrum), chunks of channels go one after
-// another, in the same memory,
+// A backward pass may take 8 bytes a point of M and channel and this much more (so may further splits of a channel).
+// Where the spectra of all filters and the sums of all channels take more, chunks of channels go one after another, in
+// the same memory,
 constexpr std::int64_t kSumsBytes = 8 << 20;
 // unless that takes this much longer: a chunk may have too few channels for all multiprocessors.
 constexpr double kChunksCost = 1.1;
-constexpr int kMostChunks = 6;  // each is two launches
+constexpr int kMostChunks = 6;  // each is three launches
 
 std::atomic<DeviceQuery> device_query{nullptr};
 
@@ -137,13 +137,13 @@ class CudaPlan final : public BackendPlan {
     if (backward_blocks_) keeps_spectra() ? choose_launches() : choose_chunk();
   }
 
-  // The spectrum of a plan that got none ready, then the sums of a backward pass, then the spectra that it keeps.
+  // The spectrum of a plan that got none ready; backward that of a chunk, its sums, and the spectra that it keeps.
   std::size_t workspace_bytes(Pass pass) const override {
     if (pass == Pass::forward) return spectrum_bytes();
     if (!backward_blocks_) return 0;
     return kept_offset() + kept_bytes(variant_, launch_.batch, launch_.channels);
   }
-  std::size_t spectrum_bytes() const override { return values_bytes() + align(sizeof(float) * problem().channels); }
+  std::size_t spectrum_bytes() const override { return spectrum_bytes(problem().channels); }
   int workers() const override { return 0; }
 
   Status supports(Pass pass) const override {
@@ -157,9 +157,10 @@ class CudaPlan final : public BackendPlan {
     if (p.batch == 0 || p.channels == 0) return {};
     const DeviceScope scope(device().index);
     if (scope.error()) return failed("switching to the device", scope.error());
-    const Spectrum spectrum = spectrum_in(given.filter ? given.filter->spectrum() : execution.workspace.data);
+    const Spectrum spectrum =
+        spectrum_in(given.filter ? given.filter->spectrum() : execution.workspace.data, p.channels);
     if (!given.filter)
-      if (Status s = fill(spectrum, given.k, given.k_rev, execution.stream); !s) return s;
+      if (Status s = fill(spectrum, given.k, given.k_rev, 0, p.channels, execution.stream); !s) return s;
     const Task task = given.pregate.data || given.postgate.data ? Task::gated : Task::plain;
     ForwardJob job{.variant = variant_,
                    .grid = (task == Task::gated ? gated_grid_ : plain_grid_).grid,
@@ -187,11 +188,15 @@ class CudaPlan final : public BackendPlan {
     const bool filter_wanted = given.dk.data || given.dk_rev.data || given.dskip;
     if (!rows_wanted && !filter_wanted) return {};
     char* workspace = static_cast<char*>(execution.workspace.data);
-    const Spectrum spectrum = spectrum_in(given.filter ? given.filter->spectrum() : workspace);
-    if (!given.filter && p.batch != 0)
-      if (Status s = fill(spectrum, given.k, given.k_rev, execution.stream); !s) return s;
-    for (std::int64_t first = 0; first < p.channels; first += chunk_)
+    for (std::int64_t first = 0; first < p.channels; first += chunk_) {
+      const std::int64_t channels = std::min(chunk_, p.channels - first);
+      Spectrum spectrum = spectrum_in(workspace, chunk_);
+      if (given.filter)
+        spectrum = part_of(spectrum_in(given.filter->spectrum(), p.channels), first);
+      else if (p.batch != 0)
+        if (Status s = fill(spectrum, given.k, given.k_rev, first, channels, execution.stream); !s) return s;
       if (Status s = backward_of(given, spectrum, first, filter_wanted, workspace, execution.stream); !s) return s;
+    }
     return {};
   }
 
@@ -199,7 +204,8 @@ class CudaPlan final : public BackendPlan {
     if (problem().channels == 0) return {};
     const DeviceScope scope(device().index);
     if (scope.error()) return failed("switching to the device", scope.error());
-    return fill(spectrum_in(given.storage.data), given.k, given.k_rev, execution.stream);
+    const std::int64_t channels = problem().channels;
+    return fill(spectrum_in(given.storage.data, channels), given.k, given.k_rev, 0, channels, execution.stream);
   }
 
   std::string describe() const override {
@@ -218,8 +224,8 @@ class CudaPlan final : public BackendPlan {
     text += "  backward: " + (backward_blocks_ ? task_text(Task::backward, backward_grid_, launch_)
                                                : "none of " + points + " points for " + architecture(facts_) + "\n");
     if (keeps_spectra())
-      text += std::string("  filter's gradient: ") + kernel_name(variant_, Task::sums) +
-              ", of the spectra that two such passes keep\n";
+      text +=
+          std::string("  filter's gradient: ") + kernel_name(variant_, Task::sums) + ", of the spectra that it keeps\n";
     text += "  workspace: " + str(workspace_bytes(Pass::forward)) + " bytes forward, " +
             str(workspace_bytes(Pass::backward)) + " backward; a prepared filter: " + str(spectrum_bytes()) + "\n";
     if (variant_.pairs)
@@ -233,11 +239,18 @@ class CudaPlan final : public BackendPlan {
   }
 
  private:
-  std::size_t values_bytes() const { return align(std::size_t{4} * size_.points * problem().channels); }
+  std::size_t values_bytes(std::int64_t channels) const { return align(std::size_t{4} * size_.points * channels); }
+  std::size_t spectrum_bytes(std::int64_t channels) const {
+    return values_bytes(channels) + align(sizeof(float) * channels);
+  }
   std::size_t sum_bytes() const { return std::size_t{8} * size_.points; }
   bool keeps_spectra() const { return kept_bytes(variant_, 1, 1) != 0; }
   std::int64_t sum_splits() const { return keeps_spectra() ? 1 : backward_grid_.grid.splits; }
-  std::size_t kept_offset() const { return spectrum_bytes() + align(sum_bytes() * chunk_ * sum_splits()); }
+  std::size_t sums_offset() const { return spectrum_bytes(chunk_); }
+  std::size_t kept_offset() const { return sums_offset() + align(sum_bytes() * chunk_ * sum_splits()); }
+  // What a backward pass may take, unless it would be much slower.
+  std::int64_t room() const { return kSumsBytes + static_cast<std::int64_t>(sum_bytes()) * problem().channels; }
+  std::int64_t channel_bytes() const { return static_cast<std::int64_t>(sum_bytes() + 4 * size_.points); }
 
   // The part of the batch and of the channels that one launch takes.
   struct Part {
@@ -250,14 +263,16 @@ class CudaPlan final : public BackendPlan {
   void choose_chunk() {
     const Problem& p = problem();
     launch_ = p, backward_grid_ = grid_of(Task::backward, backward_blocks_, launch_);
-    if (static_cast<std::int64_t>(sum_bytes()) * chunk_ <= kSumsBytes + static_cast<std::int64_t>(values_bytes()))
-      return;
-    for (int chunks = 2; chunks <= kMostChunks; ++chunks) {
-      const Part part(p.batch, (p.channels + chunks - 1) / chunks);
+    if (channel_bytes() * chunk_ <= room()) return;
+    double least = kChunksCost * backward_grid_.cost;
+    const std::int64_t fewest = (p.channels + kMostChunks - 1) / kMostChunks;
+    for (std::int64_t channels = room() / channel_bytes(); channels >= fewest; --channels) {
+      const Part part(p.batch, channels), rest(p.batch, p.channels % channels);
       const GridChoice grid = grid_of(Task::backward, backward_blocks_, part);
-      if (chunks * grid.cost > kChunksCost * backward_grid_.cost) continue;
-      chunk_ = part.channels, launch_ = part, backward_grid_ = grid;
-      return;
+      const double cost =
+          static_cast<double>(p.channels / channels) * grid.cost + grid_of(Task::backward, backward_blocks_, rest).cost;
+      if (cost > least || (cost == least && chunk_ < p.channels)) continue;
+      least = cost, chunk_ = channels, launch_ = part, backward_grid_ = grid;
     }
   }
 
@@ -272,10 +287,10 @@ class CudaPlan final : public BackendPlan {
     auto bytes = [&](std::int64_t batch, std::int64_t channels) {
       return static_cast<std::int64_t>(kept_bytes(variant_, batch, channels));
     };
-    const std::int64_t room = std::max(kSumsBytes + static_cast<std::int64_t>(values_bytes() - sum_bytes() * chunk_),
+    const std::int64_t left = std::max(room() - channel_bytes() * chunk_,
                                        bytes(together, facts_.multiprocessors * std::int64_t{backward_blocks_}));
-    launch_.batch = std::min(p.batch, room / bytes(together, 1) * together);
-    const std::int64_t most = std::min(chunk_, std::max<std::int64_t>(1, room / bytes(launch_.batch, 1)));
+    launch_.batch = std::min(p.batch, left / bytes(together, 1) * together);
+    const std::int64_t most = std::min(chunk_, std::max<std::int64_t>(1, left / bytes(launch_.batch, 1)));
     double least = 0;
     for (std::int64_t channels = most; channels > most / 2; --channels) {
       const GridChoice grid = grid_of(Task::backward, backward_blocks_, {launch_.batch, channels});
@@ -285,10 +300,14 @@ class CudaPlan final : public BackendPlan {
     }
   }
 
-  // The values of all channels, then their factors.
-  Spectrum spectrum_in(const void* storage) const {
+  // The values of some channels, then their factors.
+  Spectrum spectrum_in(const void* storage, std::int64_t channels) const {
     char* bytes = static_cast<char*>(const_cast<void*>(storage));  // the device code only reads a prepared filter
-    return {bytes, reinterpret_cast<float*>(bytes + values_bytes())};
+    return {bytes, reinterpret_cast<float*>(bytes + values_bytes(channels))};
+  }
+  // That from a channel on.
+  Spectrum part_of(const Spectrum& spectrum, std::int64_t first) const {
+    return {static_cast<char*>(spectrum.values) + std::int64_t{4} * size_.points * first, spectrum.factors + first};
   }
 
   GridChoice grid_of(Task task, int blocks_per_multiprocessor, const Part& part) const {
@@ -309,34 +328,43 @@ class CudaPlan final : public BackendPlan {
     return choose_grid(g);
   }
 
-  // A chunk of channels.
+  // Taps from a channel on.
+  template <class TapsType>
+  TapsType from_channel(TapsType taps, std::int64_t first) const {
+    using Byte = std::conditional_t<std::is_const_v<std::remove_pointer_t<decltype(taps.data)>>, const char, char>;
+    if (taps.data)
+      taps.data = static_cast<Byte*>(taps.data) +
+                  first * taps.channel_stride * static_cast<std::int64_t>(size_of(problem().filter_dtype));
+    return taps;
+  }
+
+  // A chunk of channels, and their spectrum.
   Status backward_of(const BackwardArguments& given, const Spectrum& spectrum, std::int64_t first, bool filter_wanted,
                      char* workspace, void* stream) const {
     const Problem& p = problem();
     const std::int64_t channels = std::min(chunk_, p.channels - first);
-    float* const sums = reinterpret_cast<float*>(workspace + spectrum_bytes());
+    float* const sums = reinterpret_cast<float*>(workspace + sums_offset());
     for (std::int64_t channel = 0; channel < channels; channel += launch_.channels)
       for (std::int64_t row = 0; row < p.batch; row += launch_.batch) {
         const std::int64_t at = first + channel;
-        BackwardJob job{
-            .variant = variant_,
-            .grid = backward_grid_.grid,
-            .batch = std::min(launch_.batch, p.batch - row),
-            .channels = std::min(launch_.channels, channels - channel),
-            .length = p.length,
-            .dy = given.dy,
-            .u = given.u,
-            .pregate = given.pregate,
-            .postgate = given.postgate,
-            .skip = given.skip ? static_cast<const float*>(given.skip) + at : nullptr,
-            .spectrum = {static_cast<char*>(spectrum.values) + 4 * size_.points * at, spectrum.factors + at},
-            .follows_spectrum = !given.filter && at == 0 && row == 0,
-            .du = given.du,
-            .dpregate = given.dpregate,
-            .dpostgate = given.dpostgate,
-            .sums = filter_wanted ? sums + 2 * size_.points * channel : nullptr,
-            .adds = row > 0,
-            .kept = filter_wanted && keeps_spectra() ? workspace + kept_offset() : nullptr};
+        BackwardJob job{.variant = variant_,
+                        .grid = backward_grid_.grid,
+                        .batch = std::min(launch_.batch, p.batch - row),
+                        .channels = std::min(launch_.channels, channels - channel),
+                        .length = p.length,
+                        .dy = given.dy,
+                        .u = given.u,
+                        .pregate = given.pregate,
+                        .postgate = given.postgate,
+                        .skip = given.skip ? static_cast<const float*>(given.skip) + at : nullptr,
+                        .spectrum = part_of(spectrum, channel),
+                        .follows_spectrum = !given.filter && channel == 0 && row == 0,
+                        .du = given.du,
+                        .dpregate = given.dpregate,
+                        .dpostgate = given.dpostgate,
+                        .sums = filter_wanted ? sums + 2 * size_.points * channel : nullptr,
+                        .adds = row > 0,
+                        .kept = filter_wanted && keeps_spectra() ? workspace + kept_offset() : nullptr};
         for (ConstRows* rows : {&job.dy, &job.u, &job.pregate, &job.postgate})
           resolve(*rows, p), begin_at(*rows, at, row, p.dtype);
         for (Rows* rows : {&job.du, &job.dpregate, &job.dpostgate})
@@ -356,24 +384,23 @@ class CudaPlan final : public BackendPlan {
                           .filter_dtype = p.filter_dtype,
                           .dskip = given.dskip ? static_cast<float*>(given.dskip) + first : nullptr};
     resolve_taps(job.dk, p.filter), resolve_taps(job.dk_rev, p.filter_reverse);
-    for (Taps* taps : {&job.dk, &job.dk_rev})
-      if (taps->data)
-        taps->data = static_cast<char*>(taps->data) +
-                     first * taps->channel_stride * static_cast<std::int64_t>(size_of(p.filter_dtype));
+    for (Taps* taps : {&job.dk, &job.dk_rev}) *taps = from_channel(*taps, first);
     const int error = launch_filter_gradient(job, stream);
     return error ? failed("the CUDA kernel of the filter's gradient", error) : Status();
   }
 
-  Status fill(const Spectrum& spectrum, const ConstTaps& k, const ConstTaps& k_rev, void* stream) const {
+  Status fill(const Spectrum& spectrum, const ConstTaps& k, const ConstTaps& k_rev, std::int64_t first,
+              std::int64_t channels, void* stream) const {
     const Problem& p = problem();
     SpectrumJob job{.variant = variant_,
                     .fold = fold_,
                     .k = k,
                     .k_rev = k_rev,
                     .filter_dtype = p.filter_dtype,
-                    .channels = p.channels,
+                    .channels = channels,
                     .spectrum = spectrum};
     resolve_taps(job.k, p.filter), resolve_taps(job.k_rev, p.filter_reverse);
+    for (ConstTaps* taps : {&job.k, &job.k_rev}) *taps = from_channel(*taps, first);
     const int error = launch_spectrum(job, stream);
     return error ? failed("the CUDA kernel of the filter's spectrum", error) : Status();
   }

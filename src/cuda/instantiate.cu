@@ -6,6 +6,8 @@
 #include "cuda/kernels/spectral_sums.cuh"
 #include "cuda/kernels/staged_backward.cuh"
 #include "cuda/kernels/staged_forward.cuh"
+#include "cuda/kernels/streamed_backward.cuh"
+#include "cuda/kernels/streamed_forward.cuh"
 #include "cuda/kernels/warp_backward.cuh"
 #include "cuda/kernels/warp_forward.cuh"
 
@@ -22,6 +24,15 @@ Kernel forward_kernel() {
             K::kSharedBytes,
             WarpTransform<ROW, PAIRS>::kRows * WarpTransform<ROW, PAIRS>::kSlots,
             K::kThreads / 32};
+  } else if constexpr (streams(kSizes[ROW], PAIRS, GATED)) {
+    using K = StreamedForward<ROW, PAIRS, GATED, Type, Access>;
+    return {reinterpret_cast<const void*>(&streamed_forward<ROW, PAIRS, GATED, Type, Access>),
+            "streamed_forward",
+            K::kThreads,
+            K::kSharedBytes,
+            K::kRows,
+            1,
+            K::kSplits};
   } else {
     using K = StagedForward<ROW, PAIRS, GATED, Type, Access>;
     return {reinterpret_cast<const void*>(&staged_forward<ROW, PAIRS, GATED, Type, Access>),
@@ -62,14 +73,14 @@ Kernel backward_kernel() {
             K::kRows,
             1};
   } else {
-    using K = StagedForward<ROW, PAIRS, true, Type, Access, true>;
-    return {reinterpret_cast<const void*>(&staged_forward<ROW, PAIRS, true, Type, Access, true>),
-            "staged_forward",
+    using K = StreamedBackward<ROW, PAIRS, Type, Access>;
+    return {reinterpret_cast<const void*>(&streamed_backward<ROW, PAIRS, Type, Access>),
+            "streamed_backward",
             K::kThreads,
             K::kSharedBytes,
             K::kRows,
             1,
-            K::kShare.splits};
+            K::kSplits};
   }
 }
 

@@ -118,44 +118,21 @@ struct Kept {
   }
 };
 
-// A pass for dx and the spectrum of g, a pass for c and the spectrum of x, the sums of their products.
-int launch_passes(const BackwardJob& job, const Kernel& kernel, void* stream) {
-  const Kept kept(job.kept, job.variant, job.batch, job.channels);
-  bool follows = job.follows_spectrum;
-  auto pass = [&](int which, const ConstRows& samples, const ConstRows& gate, const Rows& first,
-                  const ConstRows& first_factor, const Rows& second, const ConstRows& second_factor) {
-    if (!job.sums && !first.data && !second.data) return 0;
-    PassParameters p{{view(samples),
-                      view(gate),
-                      view(first_factor),
-                      view(first),
-                      static_cast<const u32*>(job.spectrum.values),
-                      job.spectrum.factors,
-                      job.skip,
-                      {static_cast<int>(job.batch), static_cast<int>(job.channels), job.grid.splits},
-                      static_cast<int>(job.length)},
-                     view(second),
-                     second.data ? view(second_factor) : RowsView{},
-                     which == 1 ? 0x80008000u : 0u,
-                     job.sums ? kept.spectra[which] : nullptr,
-                     job.sums ? kept.exponents[which] : nullptr};
-    const int error = launch(kernel, job.grid.blocks, &p, follows, stream);
-    follows = true;
-    return error;
-  };
-  if (int e = pass(1, job.dy, job.postgate, job.du, job.pregate, job.dpregate, job.u)) return e;
-  if (int e = pass(0, job.u, job.pregate, job.dpostgate, job.dy, {}, {})) return e;
+// Rows, and where spectra are kept, the sums of their products.
+int launch_streamed(const BackwardJob& job, const BackwardParameters& rows, const Kernel& kernel, void* stream) {
+  StreamedBackwardParameters p{rows};
+  p.sums = nullptr;
+  if (job.sums) {
+    const Kept kept(job.kept, job.variant, job.batch, job.channels);
+    for (int i : {0, 1}) p.spectra[i] = kept.spectra[i], p.exponents[i] = kept.exponents[i];
+  }
+  if (int e = launch(kernel, job.grid.blocks, &p, job.follows_spectrum, stream)) return e;
   if (!job.sums) return 0;
   const Kernel& sums = planned(job.variant, Task::sums);
-  const SumsParameters p{kept.spectra[0],
-                         kept.spectra[1],
-                         kept.exponents[0],
-                         kept.exponents[1],
-                         reinterpret_cast<float4*>(job.sums),
-                         static_cast<int>(job.batch),
-                         job.adds};
+  const SumsParameters of{p.spectra[0], p.spectra[1], p.exponents[0], p.exponents[1],
+                          rows.sums,    p.work.batch, job.adds};
   const int blocks_of_channel = kSizes[job.variant.row].points / 4 / sums.threads;
-  return launch(sums, static_cast<int>(job.channels) * blocks_of_channel, &p, true, stream);
+  return launch(sums, p.work.channels * blocks_of_channel, &of, true, stream);
 }
 
 }  // namespace
@@ -185,7 +162,6 @@ int launch_forward(const ForwardJob& job, void* stream) {
 int launch_backward(const BackwardJob& job, void* stream) {
   const bool all = aligned(job, job.dy, job.u, job.pregate, job.postgate, job.du, job.dpregate, job.dpostgate);
   const Kernel& kernel = backward_of(job.variant, all);
-  if (planned(job.variant, Task::sums).function) return launch_passes(job, kernel, stream);
   const BackwardParameters p{view(job.dy),
                              view(job.u),
                              view(job.pregate),
@@ -199,6 +175,7 @@ int launch_backward(const BackwardJob& job, void* stream) {
                              reinterpret_cast<float4*>(job.sums),
                              {static_cast<int>(job.batch), static_cast<int>(job.channels), job.grid.splits},
                              static_cast<int>(job.length)};
+  if (planned(job.variant, Task::sums).function) return launch_streamed(job, p, kernel, stream);
   return launch(kernel, job.grid.blocks, &p, job.follows_spectrum, stream);
 }
 

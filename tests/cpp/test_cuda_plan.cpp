@@ -313,7 +313,17 @@ TEST_CASE_FIXTURE(Fixture, "spectra that wait have memory behind the sums; rows 
     std::vector<int> times(static_cast<std::size_t>(300) * batch);  // that a row has gone through
     int parts = 0;                                                  // launches of a part of the batch
     std::int64_t first = 0, summed = 0;                             // channels of the chunk before; of this chunk
-    for (std::size_t i = 1; i < machine.launches.size(); ++i) {
+    void* values = nullptr;                                         // of its filters' spectrum
+    bool follows = false;                                           // the spectrum of the chunk
+    for (std::size_t i = 0; i < machine.launches.size(); ++i) {
+      if (std::holds_alternative<SpectrumJob>(machine.launches[i].job)) {
+        const auto& spectrum = job<SpectrumJob>(static_cast<int>(i));
+        CHECK(spectrum.k.data == static_cast<float*>(device_pointer(2)) + 32768 * first);
+        CHECK(memory.holds(spectrum.spectrum.values, std::size_t{4} * 32768 * spectrum.channels));
+        CHECK(memory.holds(spectrum.spectrum.factors, sizeof(float) * spectrum.channels));
+        values = spectrum.spectrum.values, follows = true;
+        continue;
+      }
       if (std::holds_alternative<FilterGradientJob>(machine.launches[i].job)) {
         const auto& filter = job<FilterGradientJob>(static_cast<int>(i));
         CHECK(filter.splits == 1);
@@ -334,7 +344,11 @@ TEST_CASE_FIXTURE(Fixture, "spectra that wait have memory behind the sums; rows 
       CHECK((row + rows.batch == batch || rows.batch % together == 0));
       summed = std::max(summed, channel - first + rows.channels);
       CHECK(rows.adds == (row > 0));
-      CHECK(rows.follows_spectrum == (i == 1));
+      CHECK(rows.follows_spectrum == follows);
+      follows = false;
+      CHECK(rows.spectrum.values == static_cast<std::byte*>(values) + std::size_t{4} * 32768 * (channel - first));
+      CHECK(static_cast<std::byte*>(values) + std::size_t{4} * 32768 * (channel - first + rows.channels) <=
+            reinterpret_cast<std::byte*>(rows.sums));
       CHECK(rows.skip == static_cast<float*>(device_pointer(7)) + channel);
       CHECK(memory.holds(rows.kept, kept_bytes(rows.variant, rows.batch, rows.channels)));
       CHECK(memory.holds(rows.sums, std::size_t{8} * 32768 * rows.channels));
@@ -360,17 +374,14 @@ TEST_CASE_FIXTURE(Fixture, "spectra that wait have memory behind the sums; rows 
 }
 
 TEST_CASE_FIXTURE(Fixture, "a backward pass takes 8 MiB and 8 bytes a point and channel, where channels are many") {
-  Problem p = causal(32768);
-  p.channels = 768, p.batch = 8;
-  for (const Problem& problem : {p, [&] {
-                                   p = circular(32768, 32768);
-                                   p.channels = 768, p.batch = 16;
-                                   return p;
-                                 }()}) {
-    const auto plan = ffc::make_plan(problem, kGpu);
-    REQUIRE(plan);
-    CHECK(plan->workspace_bytes(Pass::backward) <= (std::size_t{8} << 20) + std::size_t{8} * 32768 * 768 + 4096);
-  }
+  for (std::int64_t points : {4096, 8192, 16384, 32768})
+    for (Problem p : {causal(points), circular(points, points)}) {
+      CAPTURE(points);
+      p.channels = 768, p.batch = 16;
+      const auto plan = ffc::make_plan(p, kGpu);
+      REQUIRE(plan);
+      CHECK(plan->workspace_bytes(Pass::backward) <= (std::size_t{8} << 20) + std::size_t{8} * points * 768 + 4096);
+    }
 }
 
 TEST_CASE_FIXTURE(Fixture, "many channels go in chunks, with the sums of one in memory") {
@@ -385,23 +396,24 @@ TEST_CASE_FIXTURE(Fixture, "many channels go in chunks, with the sums of one in 
     BackwardArguments a = backward_arguments();
     a.u = {device_pointer(1), 5000, -900}, a.skip = device_pointer(7), a.dskip = device_pointer(8);
     REQUIRE(ffc::backward(*plan, a, {.workspace = memory.workspace()}));
-    const int passes = batch ? 2 : 1;
-    REQUIRE(machine.launches.size() == static_cast<std::size_t>(batch ? 5 : 2));
+    const int passes = batch ? 3 : 1;
+    REQUIRE(machine.launches.size() == static_cast<std::size_t>(2 * passes));
     for (int chunk = 0; chunk < 2; ++chunk) {
-      const std::int64_t first = 528 * chunk, channels = chunk ? 527 : 528;
+      // Three waves of 264 blocks and one; or as many as there is memory for.
+      const std::int64_t most = batch ? 792 : 874, first = most * chunk, channels = chunk ? 1055 - most : most;
       auto at = [&](int number, std::int64_t offset) {
         return static_cast<void*>(static_cast<std::byte*>(device_pointer(number)) + offset);
       };
-      const auto& filter = job<FilterGradientJob>(passes * (chunk + 1) - (batch ? 0 : 1));
+      const auto& filter = job<FilterGradientJob>(passes * (chunk + 1) - 1);
       CHECK(filter.channels == channels);
       CHECK(filter.dk.data == at(6, 2 * 4096 * first));
       CHECK(filter.dk_rev.data == nullptr);
       CHECK(filter.dskip == at(8, 4 * first));
       CHECK(memory.holds(filter.sums, std::size_t{8} * 4096 * channels * std::max(filter.splits, 1)));
       if (batch == 0) continue;
-      const auto& rows = job<BackwardJob>(2 * chunk + 1);
+      const auto& rows = job<BackwardJob>(3 * chunk + 1);
       CHECK(rows.channels == channels);
-      CHECK(rows.follows_spectrum == (chunk == 0));
+      CHECK(rows.follows_spectrum);
       CHECK(rows.u.data == at(1, 2 * -900 * first));
       CHECK(rows.u.batch_stride == 5000);
       CHECK(rows.dy.data == at(4, 2 * 4000 * first));
@@ -409,14 +421,17 @@ TEST_CASE_FIXTURE(Fixture, "many channels go in chunks, with the sums of one in 
       CHECK(rows.du.data == at(5, 2 * 4000 * first));
       CHECK(rows.pregate.data == nullptr);
       CHECK(rows.skip == at(7, 4 * first));
-      const Spectrum& spectrum = job<SpectrumJob>(0).spectrum;
-      CHECK(rows.spectrum.values == static_cast<std::byte*>(spectrum.values) + 4 * 4096 * first);
-      CHECK(rows.spectrum.factors == spectrum.factors + first);
+      const auto& spectrum = job<SpectrumJob>(3 * chunk);
+      CHECK(spectrum.channels == channels);
+      CHECK(spectrum.k.data == at(2, 2 * 4096 * first));
+      CHECK(rows.spectrum.values == spectrum.spectrum.values);
+      CHECK(rows.spectrum.factors == spectrum.spectrum.factors);
+      CHECK(memory.holds(rows.spectrum.values, std::size_t{4} * 4096 * channels));
       CHECK(rows.sums == filter.sums);
     }
   }
   p.batch = 16;
-  CHECK(ffc::make_plan(p, kGpu)->describe().find("528 channels x 1 splits") != std::string::npos);
+  CHECK(ffc::make_plan(p, kGpu)->describe().find("792 channels x 1 splits") != std::string::npos);
 }
 
 TEST_CASE_FIXTURE(Fixture, "channels that are not enough for the device twice stay together") {

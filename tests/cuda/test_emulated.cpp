@@ -14,6 +14,8 @@
 #include "cuda/kernels/spectral_sums.cuh"
 #include "cuda/kernels/staged_backward.cuh"
 #include "cuda/kernels/staged_forward.cuh"
+#include "cuda/kernels/streamed_backward.cuh"
+#include "cuda/kernels/streamed_forward.cuh"
 #include "cuda/kernels/warp_backward.cuh"
 #include "cuda/kernels/warp_forward.cuh"
 
@@ -121,6 +123,9 @@ struct Problem {
                               c.length};
     if constexpr (kSizes[ROW].outer == 1)
       emulated::launch(1, WarpForward<ROW, PAIRS>::kThreads, [&] { warp_forward<ROW, PAIRS, GATED, Type, Access>(p); });
+    else if constexpr (streams(kSizes[ROW], PAIRS, GATED))
+      emulated::launch(1, StreamedForward<ROW, PAIRS, GATED, Type, Access>::kThreads,
+                       [&] { streamed_forward<ROW, PAIRS, GATED, Type, Access>(p); });
     else
       emulated::launch(1, StagedForward<ROW, PAIRS, GATED, Type, Access>::kThreads,
                        [&] { staged_forward<ROW, PAIRS, GATED, Type, Access>(p); });
@@ -148,7 +153,7 @@ struct Problem {
       emulated::launch(1, SerialBackward<ROW, PAIRS, Type, Access>::kThreads,
                        [&] { serial_backward<ROW, PAIRS, Type, Access>(p); });
     else
-      run_passes(p);
+      run_streamed(p);
     using F = FilterTransform<ROW>;
     const GradientParameters g{reinterpret_cast<float2*>(sums.data()),
                                M <= kLargestSerialBackward ? splits : 1,
@@ -163,25 +168,16 @@ struct Problem {
     emulated::launch(1, F::kThreads, [&] { filter_gradient<ROW>(g); });
   }
 
-  // The backward pass whose spectra wait in memory; the sums in two parts, of which the second adds to the first.
-  void run_passes(const BackwardParameters& p) {
+  // Spectra wait in memory; the sums in two parts, of which the second adds to the first.
+  void run_streamed(const BackwardParameters& p) {
     constexpr int kTogether = PAIRS ? 2 : 1;
     const int groups = (c.batch + kTogether - 1) / kTogether, first = groups / 2 * kTogether;
     std::vector<uint4> spectra[2]{std::vector<uint4>(groups * M / 4), std::vector<uint4>(groups * M / 4)};
     std::vector<int> exponents[2]{std::vector<int>(c.batch), std::vector<int>(c.batch)};
-    auto pass = [&](int which, const RowsView& samples, const RowsView& gate, const RowsView& result,
-                    const RowsView& factor, const RowsView& second, const RowsView& second_factor) {
-      const PassParameters pass{{samples, gate, factor, result, p.spectrum, p.factors, p.skip, p.work, p.length},
-                                second,
-                                second_factor,
-                                which ? 0x80008000u : 0u,
-                                spectra[which].data(),
-                                exponents[which].data()};
-      emulated::launch(1, StagedForward<ROW, PAIRS, true, Type, Access, true>::kThreads,
-                       [&] { staged_forward<ROW, PAIRS, true, Type, Access, true>(pass); });
-    };
-    pass(1, p.dy, p.postgate, p.du, p.pregate, p.dpregate, p.dpregate.data ? p.u : RowsView{});
-    pass(0, p.u, p.pregate, p.dpostgate, p.dy, {}, {});
+    const StreamedBackwardParameters rows{
+        p, {spectra[0].data(), spectra[1].data()}, {exponents[0].data(), exponents[1].data()}};
+    emulated::launch(1, StreamedBackward<ROW, PAIRS, Type, Access>::kThreads,
+                     [&] { streamed_backward<ROW, PAIRS, Type, Access>(rows); });
     auto sum = [&](int from, int count, bool adds) {
       const std::size_t at = static_cast<std::size_t>(from / kTogether) * (M / 4);
       const SumsParameters of{spectra[0].data() + at,

@@ -17,18 +17,6 @@ struct ForwardParameters {
   int length;
 };
 
-/// A backward pass of a size whose spectra wait in device memory goes through the rows twice, for dx of g = postgate dy
-/// and for c of x = pregate u:
-///
-///   y = postgate conv(pregate u, h or, conjugated, its reverse),   second = second_factor the same
-struct PassParameters : ForwardParameters {  // null y and null second: not wanted
-  RowsView second, second_factor;
-  u32 conjugated;  // the sign bits of two halves; or 0
-  uint4* spectra;  // [channels][rows that travel together][M/4], as filters' spectra are stored; null: not wanted
-  int* exponents;  // [channels][batch]: of the rows in `spectra`, or one of the following
-};
-inline constexpr int kNotFinite = 1 << 16, kSilent = -kNotFinite;  // a row of zeros
-
 struct BackwardParameters {
   RowsView dy, u, pregate, postgate;  // null gates: none
   RowsView du, dpregate, dpostgate;   // null: not wanted
@@ -39,6 +27,12 @@ struct BackwardParameters {
   Work work;
   int length;
 };
+/// The same where the spectra of x and of g wait in device memory for their sums.
+struct StreamedBackwardParameters : BackwardParameters {  // no sums
+  uint4* spectra[2];  // [channels][rows that travel together][M/4], as filters' spectra are stored; null: not wanted
+  int* exponents[2];  // [channels][batch]: of the rows, or one of the following
+};
+inline constexpr int kNotFinite = 1 << 16, kSilent = -kNotFinite;  // a row of zeros
 
 /// Stages of radix 8 on the tensor cores in one direction.
 constexpr int tensor_stages(const Size& size) { return size.outer == 64 ? 4 : size.outer == 8 ? 3 : 2; }

@@ -78,7 +78,7 @@ __global__ void __launch_bounds__(SerialBackward<ROW, PAIRS, Type, Access>::kThr
                               RowScales<kRows>& scale) {
     sync();  // the exchange is free
     step();
-    rows().template prepare<0>(u, gate, gated, 0, b, h, thread);
+    rows().template prepare<false>(u, gate, gated, 0, b, h, thread);
     sync();
     step();
     bool raw;

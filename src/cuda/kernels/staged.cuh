@@ -57,9 +57,9 @@ struct Samples {
     }
   }
 
-  /// Halves and scales of x = u gate (`gated`) or u of rows b, b + 1. STAGED: samples, or samples and gates (`gate_at`
-  /// bytes past the places), have been fetched; the rest is read from device memory.
-  template <int STAGED>
+  /// Halves and scales of x = u gate (`gated`) or u of rows b, b + 1. STAGED: samples and gates (`gate_at` bytes past
+  /// the places) have been fetched; else they are read from device memory.
+  template <bool STAGED>
   __device__ __forceinline__ void prepare(const RowsView& u, const RowsView& gate, bool gated, int gate_at, int b,
                                           int h, int thread) const {
 #pragma unroll
@@ -67,16 +67,16 @@ struct Samples {
 #pragma unroll
       for (int group = 0; group < kGroupsPerThread; ++group) {
         u32 x[4 * kTogether], factors[4 * kTogether];
-        if (STAGED >= 1)
+        if (STAGED)
           get(r, group, x);
         else
           load(u, b + r, h, group, thread, x);
-        if (gated && STAGED == 2)
+        if (gated && STAGED)
           get(r, group, factors, gate_at);
         else if (gated)
           load(gate, b + r, h, group, thread, factors);
         const Scale scale = to_halves<Type, PAIRS>(x, factors, gated);
-        if (gated || !Type::kIsHalf || STAGED == 0 || scale.stored != 0) put(r, group, x);
+        if (gated || !Type::kIsHalf || !STAGED || scale.stored != 0) put(r, group, x);
         set_scale(r, group, thread, scale);
       }
   }

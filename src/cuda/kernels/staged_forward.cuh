@@ -6,8 +6,6 @@
 // The spectrum of the channel stays in registers where there is room, the next row is on its way from memory meanwhile.
 #pragma once
 
-#include <type_traits>
-
 #include "cuda/kernels/columns.cuh"
 #include "cuda/kernels/staged.cuh"
 #include "cuda/tile/inner.cuh"
@@ -37,10 +35,9 @@ constexpr Share forward_share(const Size& size, bool pairs, bool gated) {
   return share;
 }
 
-/// GATED: with a pregate, a postgate, or both. BACKWARD: one of the two passes of PassParameters.
-template <int ROW, bool PAIRS, bool GATED, class Type, class Access, bool BACKWARD = false>
+/// GATED: with a pregate, a postgate, or both.
+template <int ROW, bool PAIRS, bool GATED, class Type, class Access>
 struct StagedForward {
-  using Parameters = std::conditional_t<BACKWARD, PassParameters, ForwardParameters>;
   static constexpr Share kShare = forward_share(kSizes[ROW], PAIRS, GATED);
   using At = Layout<ROW, kShare.warps>;
   using Row = Samples<At, PAIRS, Type, Access>;
@@ -55,18 +52,16 @@ struct StagedForward {
   using ColumnTables = ColumnInner<At, PAIRS>;
   static constexpr int kColumnBytes = kColumned ? ColumnTables::kTableBytes : 0;
   static constexpr int kTableBytes = kColumned ? 0 : Inner<R>::kTableBytes + OuterTables<At, PAIRS>::kTableBytes;
-  // Samples and pregates on their way, if there is room; samples alone; or nothing, and the exchange itself takes the
-  // samples. If there is still room, the postgates too.
+  // Samples and gates of a row are on their way while the one before is computed (longer rows: streamed.cuh).
   static constexpr int kRoom =
       (225 * 1024 / kBlocks - kColumnBytes) / kTeams - 2 * At::kPlane - Row::kScaleBytes - kTableBytes;
-  static constexpr int kInputs = GATED ? 2 : 1;
-  static constexpr int kStaged = kRoom >= kInputs * Row::kBytes ? kInputs : kRoom >= Row::kBytes ? 1 : 0;
-  static constexpr bool kPostgateStaged = GATED && kStaged == kInputs && kRoom >= (kStaged + 1) * Row::kBytes;
-  static constexpr int kStagedBytes = (kStaged + kPostgateStaged) * Row::kBytes;
+  static constexpr int kInputs = GATED ? 2 : 1, kStaged = GATED ? 3 : 1;
+  static constexpr int kStagedBytes = kStaged * Row::kBytes;
+  static_assert(kRoom >= kStagedBytes, "a row that does not stream");
   // Two exchanges, taken in turn, save the barrier between a row's results and the next row.
-  static constexpr int kExchanges = kStaged > 0 && kRoom >= kStagedBytes + 2 * At::kPlane ? 2 : 1;
+  static constexpr int kExchanges = kRoom >= kStagedBytes + 2 * At::kPlane ? 2 : 1;
   // Two sets of inputs: the next ones start while this row's are still read (shorter rows: 5 % slower).
-  static constexpr int kSetBytes = kStaged * Row::kBytes;
+  static constexpr int kSetBytes = kInputs * Row::kBytes;
   static constexpr int kSets =
       At::O == 64 && kExchanges == 2 && kRoom >= kStagedBytes + 2 * At::kPlane + kSetBytes ? 2 : 1;
   static constexpr int kTeamBytes = kExchanges * 2 * At::kPlane + kStagedBytes + (kSets - 1) * kSetBytes + kTableBytes +
@@ -74,22 +69,20 @@ struct StagedForward {
   static constexpr int kSharedBytes = kTeams * kTeamBytes + kColumnBytes;
   static constexpr bool kByStage = !GATED && Type::kIsHalf;  // the results' scales
   // The energies of the next row are found while this one is turned back.
-  static constexpr bool kAhead = !GATED && Type::kIsHalf && kStaged >= 1;
+  static constexpr bool kAhead = !GATED && Type::kIsHalf;
   static constexpr float kSpectrumGain = static_cast<float>(spectrum_gain(kSizes[ROW]));
 
   static constexpr int kColumns = 2 * At::kColumnsPerWarp;
-  static constexpr bool kHeld = !BACKWARD && kColumns * R <= 8;  // the spectrum, in registers
-  static constexpr int kAtOnce = kHeld || 2 * R < 8 ? 8 / R < kColumns ? 8 / R : kColumns : 2;   // columns in hand
-  static constexpr bool kPostgateAhead = !kPostgateStaged && kRows * At::kChunksPerThread <= 4;  // in registers
-  // Chunks of results in hand: more where their gates come from device memory.
-  static constexpr int kTogether = PAIRS && GATED && !kPostgateStaged && !kPostgateAhead ? 4 : 2;
+  static constexpr bool kHeld = kColumns * R <= 8;  // the spectrum, in registers
+  static constexpr int kAtOnce = kHeld || 2 * R < 8 ? 8 / R < kColumns ? 8 / R : kColumns : 2;  // columns in hand
+  static constexpr int kTogether = 2;  // chunks of results in hand
 };
 
-template <int ROW, bool PAIRS, bool GATED, class Type, class Access, bool BACKWARD = false>
-__global__ void __launch_bounds__(StagedForward<ROW, PAIRS, GATED, Type, Access, BACKWARD>::kThreads,
-                                  StagedForward<ROW, PAIRS, GATED, Type, Access, BACKWARD>::kBlocks)
-    staged_forward(const typename StagedForward<ROW, PAIRS, GATED, Type, Access, BACKWARD>::Parameters p) {
-  using Kernel = StagedForward<ROW, PAIRS, GATED, Type, Access, BACKWARD>;
+template <int ROW, bool PAIRS, bool GATED, class Type, class Access>
+__global__ void __launch_bounds__(StagedForward<ROW, PAIRS, GATED, Type, Access>::kThreads,
+                                  StagedForward<ROW, PAIRS, GATED, Type, Access>::kBlocks)
+    staged_forward(const ForwardParameters p) {
+  using Kernel = StagedForward<ROW, PAIRS, GATED, Type, Access>;
   using At = typename Kernel::At;
   using Row = typename Kernel::Row;
   constexpr int kRows = Kernel::kRows, R = Kernel::R, kAtOnce = Kernel::kAtOnce;
@@ -101,32 +94,30 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, GATED, Type, Access,
   unsigned char* const tables = team_memory + Kernel::kExchanges * 2 * At::kPlane + Kernel::kStagedBytes +
                                 (Kernel::kSets - 1) * Kernel::kSetBytes;
   const u32 first_exchange = shared_address(team_memory);
-  const u32 staged = first_exchange + (Kernel::kStaged ? Kernel::kExchanges * 2 * At::kPlane : 0);
-  constexpr int kPregate = Row::kBytes, kPostgate = Kernel::kStaged * Row::kBytes;  // past the samples
-  const int chunk = opaque(thread);                                                 // the first of this thread
+  const u32 staged = first_exchange + Kernel::kExchanges * 2 * At::kPlane;
+  constexpr int kPregate = Row::kBytes, kPostgate = Kernel::kSetBytes;  // past the samples
+  const int chunk = opaque(thread);                                     // the first of this thread
   const ExchangePlaces<At> places = kept(ExchangePlaces<At>(first_exchange, thread));
   const Row first_set{kept(SamplePlaces<At>(staged, thread)), reinterpret_cast<Scale*>(tables + Kernel::kTableBytes),
                       p.work.batch, p.length};
   const bool pregated = GATED && p.pregate.data != nullptr, postgated = GATED && p.postgate.data != nullptr;
-  bool wanted = true;
-  if constexpr (BACKWARD) wanted = p.y.data || p.second.data;
   auto sync = [&] { barrier(team + 1, At::kThreads); };
   auto fetch = [&](const Cursor& at, const Row& row) {
     if (!at.done()) {
-      if (Kernel::kStaged >= 1) row.fetch(p.u, at.b, at.h, chunk, 0);
-      if (Kernel::kStaged == 2 && pregated) row.fetch(p.pregate, at.b, at.h, chunk, kPregate);
+      row.fetch(p.u, at.b, at.h, chunk, 0);
+      if (pregated) row.fetch(p.pregate, at.b, at.h, chunk, kPregate);
     }
     copy_async_commit();
   };
   // Each thread multiplies by what it has fetched itself: waiting for its copies is enough.
   auto fetch_postgate = [&](const Cursor& at) {
-    if (Kernel::kPostgateStaged && postgated && !at.done()) first_set.fetch(p.postgate, at.b, at.h, chunk, kPostgate);
+    if (postgated && !at.done()) first_set.fetch(p.postgate, at.b, at.h, chunk, kPostgate);
     copy_async_commit();
   };
 
   auto prepare = [&](const Cursor& at, const Row& row) {
     copy_async_wait();
-    if (!at.done()) row.template prepare<Kernel::kStaged>(p.u, p.pregate, pregated, kPregate, at.b, at.h, thread);
+    if (!at.done()) row.template prepare<true>(p.u, p.pregate, pregated, kPregate, at.b, at.h, thread);
   };
 
   Cursor at(p.work, blockIdx.x, gridDim.x, team, Kernel::kTeams, kRows);
@@ -149,7 +140,7 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, GATED, Type, Access,
   Tile held[Kernel::kHeld ? Kernel::kColumns : 2][R];
   ChannelScale channel;
   int channel_held = -1, turn = 0, set = 0;  // 0, or the bytes to the second exchange, to the second set
-  if (Kernel::kStaged) prepare(at, first_set);
+  prepare(at, first_set);
   sync();
   wait_for_kernel_before();  // the spectrum
 
@@ -164,10 +155,6 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, GATED, Type, Access,
         channel.apply(held);
       }
     }
-    if (Kernel::kStaged == 0) {
-      prepare(at, first_set);
-      sync();
-    }
     const Row row = first_set.moved(set);
     if (Kernel::kSets == 2) set = Kernel::kStagedBytes - set;
     const Row next_row = first_set.moved(set);
@@ -175,87 +162,49 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, GATED, Type, Access,
       at.advance();
       fetch(at, next_row);
     }
-    // What has no room in shared memory waits in the cache at least.
-    if (GATED && !Kernel::kPostgateStaged && !Kernel::kPostgateAhead) row.prefetch(p.postgate, b, h, thread);
-    if constexpr (BACKWARD) row.prefetch(p.second_factor, b, h, thread);
     const typename Row::Unit unit = row.unit(0);
     bool raw;
-    float energy[kRows];
-    const RowScales<kRows> scale = row.row_scales(lane, raw, energy);
+    const RowScales<kRows> scale = row.row_scales(lane, raw);
     const ExchangePlaces<At> exchange = places.moved(turn);
     row.template outer<true>(outer, inner.dft8, unit, scale, raw, warp, lane, exchange);
-    if constexpr (BACKWARD) {
-      if (p.exponents && thread == 0)
-#pragma unroll
-        for (int r = 0; r < kRows; ++r)
-          if (b + r < p.work.batch)
-            p.exponents[static_cast<long long>(h) * p.work.batch + b + r] = !scale.finite[r] ? kNotFinite
-                                                                            : energy[r] == 0 ? kSilent
-                                                                                             : scale.exponent[r];
-    }
     sync();
     if constexpr (Kernel::kSets == 1) {
       at.advance();
       fetch(at, next_row);
     }
 
-#pragma unroll
+#pragma unroll 1  // the instruction cache is small: 2 to 4 % from 8192 points on
     for (int i = 0; i < Kernel::kColumns; i += kAtOnce) {
       const int pair = warp * At::kColumnsPerWarp + i / 2;
       Tile x[kAtOnce][R];
       load_columns<At>(exchange, i / 2, x);
       inner.forward(x, 2 * pair);
-      if constexpr (BACKWARD) {
-        if (p.spectra) {
-          const long long row_of = static_cast<long long>(h) * ((p.work.batch + kRows - 1) / kRows) + b / kRows;
-          store_spectrum<R>(p.spectra + row_of * (At::M / 4), pair, lane, x);
-        }
-        if (!wanted) continue;
-      }
       if constexpr (Kernel::kHeld) {
         multiply<R>(x, held);
       } else {
         Tile H[kAtOnce][R];
         load_spectrum<R>(spectrum, pair, lane, H);
         channel.apply(H);
-        if constexpr (BACKWARD) conjugate<R>(H, p.conjugated);
         multiply<R>(x, H);
       }
       inner.inverse(x, 2 * pair);
       store_columns<At>(exchange, i / 2, x);
     }
 
-    auto gate_chunk = [&](int r, int j) {
-      if (!postgated || b + r >= p.work.batch) return make_uint4(0, 0, 0, 0);
-      if constexpr (Kernel::kPostgateStaged)
-        return shared_at<uint4>(first_set.places.own_chunk(j) + kPostgate + r * At::kPlane);
-      return Access::load(Access::row(p.postgate, b + r, h) + 8 * thread, 8 * At::kThreads * j, p.length - 8 * thread);
-    };
-    uint4 gates[kRows][At::kChunksPerThread];
-    if constexpr (Kernel::kPostgateAhead)
-#pragma unroll
-      for (int r = 0; r < kRows; ++r)
-#pragma unroll
-        for (int j = 0; j < At::kChunksPerThread; ++j) gates[r][j] = gate_chunk(r, j);
     auto finish = [&](int r) { return Finish<Type, Kernel::kByStage>(scale.exponent[r], channel.factor, postgated); };
     Stacked last = outer.last;
     if constexpr (Kernel::kByStage) last = scaled(last, finish(0).by_stage(), finish(kRows - 1).by_stage());
     sync();
-    if (!at.done()) {
-      if (Kernel::kStaged == 0) row.prefetch(p.u, at.b, at.h, thread);
-      if (GATED && Kernel::kStaged < 2) row.prefetch(p.pregate, at.b, at.h, thread);
-    }
     typename Row::Energies ahead;
     if constexpr (Kernel::kAhead) {
       copy_async_wait();
       ahead = next_row.energies();  // whatever lies there after the last row
     }
-    if (wanted)
 #pragma unroll
-      for (int i = 0; i < At::kUnitsPerWarp; ++i) outer_inverse<At, PAIRS>(outer, inner.dft8, last, i, exchange);
+    for (int i = 0; i < At::kUnitsPerWarp; ++i) outer_inverse<At, PAIRS>(outer, inner.dft8, last, i, exchange);
     if constexpr (Kernel::kAhead) {
       if (!at.done()) next_row.prepare(ahead, thread);
-    } else if constexpr (Kernel::kStaged) {
+    } else {
       prepare(at, next_row);
     }
     sync();
@@ -263,16 +212,17 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, GATED, Type, Access,
 #pragma unroll
     for (int r = 0; r < kRows; ++r) {
       if (b + r >= p.work.batch) break;
-      // Chunks j, j + 1, .. of the results, times their factors, to a tensor.
-      auto write = [&](const RowsView& to, int j, const Finish<Type, Kernel::kByStage>& finish, auto&& factor_chunk) {
-        std::uint16_t* y = Access::row(to, b + r, h) + 8 * chunk;
-        u32 words[4 * Kernel::kTogether], factors[4 * Kernel::kTogether];
+      std::uint16_t* y = Access::row(p.y, b + r, h) + 8 * chunk;
+#pragma unroll
+      for (int j = 0; j < At::kChunksPerThread; j += Kernel::kTogether) {
+        u32 words[4 * Kernel::kTogether], factors[4 * Kernel::kTogether]{};
 #pragma unroll
         for (int i = 0; i < Kernel::kTogether; ++i) {
           split(shared_at<uint4>(exchange.result(j + i) + r * At::kPlane), words, i);
-          split(factor_chunk(r, j + i), factors, i);
+          if (postgated)
+            split(shared_at<uint4>(first_set.places.own_chunk(j + i) + kPostgate + r * At::kPlane), factors, i);
         }
-        finish.apply(words, factors);
+        finish(r).apply(words, factors);
         if (PAIRS && !scale.finite[r])
 #pragma unroll
           for (u32& word : words) word = ~0u;  // NaN
@@ -280,19 +230,7 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, GATED, Type, Access,
         for (int i = 0; i < Kernel::kTogether; ++i)
           Access::store(y, 8 * At::kThreads * (j + i), p.length - 8 * chunk,
                         make_uint4(words[4 * i], words[4 * i + 1], words[4 * i + 2], words[4 * i + 3]));
-      };
-      if constexpr (BACKWARD)
-        if (p.second.data)
-#pragma unroll
-          for (int j = 0; j < At::kChunksPerThread; j += Kernel::kTogether)
-            write(p.second, j, {scale.exponent[r], channel.factor, true}, [&](int, int k) {
-              return Access::load(Access::row(p.second_factor, b + r, h) + 8 * thread, 8 * At::kThreads * k,
-                                  p.length - 8 * thread);
-            });
-      if (BACKWARD && p.y.data == nullptr) continue;
-#pragma unroll
-      for (int j = 0; j < At::kChunksPerThread; j += Kernel::kTogether)
-        write(p.y, j, finish(r), [&](int, int k) { return Kernel::kPostgateAhead ? gates[r][k] : gate_chunk(r, k); });
+      }
     }
     fetch_postgate(at);
     if (Kernel::kExchanges == 2)

@@ -61,7 +61,11 @@ __device__ __forceinline__ void copy_async(u32 to, const void* from, int bytes) 
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes) : "memory");
 }
 __device__ __forceinline__ void copy_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
-__device__ __forceinline__ void copy_async_wait() { asm volatile("cp.async.wait_group 0;" ::: "memory"); }
+/// Waits for all groups of this thread's copies but the last `PENDING`.
+template <int PENDING = 0>
+__device__ __forceinline__ void copy_async_wait() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(PENDING) : "memory");
+}
 
 /// Kernels of one call overlap at their ends: the next one may start, once all blocks of this one have come here ..
 __device__ __forceinline__ void let_next_kernel_start() {

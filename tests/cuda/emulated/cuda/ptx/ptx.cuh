@@ -89,6 +89,7 @@ inline void copy_async(u32 to, const void* from, int bytes) {
   if (bytes) std::memcpy(shared + to, from, bytes);
 }
 inline void copy_async_commit() {}
+template <int PENDING = 0>
 inline void copy_async_wait() {}
 
 template <class T>
