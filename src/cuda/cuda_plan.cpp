@@ -358,7 +358,7 @@ class CudaPlan final : public BackendPlan {
                         .postgate = given.postgate,
                         .skip = given.skip ? static_cast<const float*>(given.skip) + at : nullptr,
                         .spectrum = part_of(spectrum, channel),
-                        .follows_spectrum = !given.filter && channel == 0 && row == 0,
+                        .follows = !given.filter || channel > 0 || row > 0,
                         .du = given.du,
                         .dpregate = given.dpregate,
                         .dpostgate = given.dpostgate,

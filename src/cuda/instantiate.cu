@@ -32,7 +32,7 @@ Kernel forward_kernel() {
             K::kSharedBytes,
             K::kRows,
             1,
-            K::kSplits};
+            kForwardSplits<GATED>};
   } else {
     using K = StagedForward<ROW, PAIRS, GATED, Type, Access>;
     return {reinterpret_cast<const void*>(&staged_forward<ROW, PAIRS, GATED, Type, Access>),
@@ -80,7 +80,7 @@ Kernel backward_kernel() {
             K::kSharedBytes,
             K::kRows,
             1,
-            K::kSplits};
+            kBackwardSplits};
   }
 }
 

@@ -126,7 +126,7 @@ int launch_streamed(const BackwardJob& job, const BackwardParameters& rows, cons
     const Kept kept(job.kept, job.variant, job.batch, job.channels);
     for (int i : {0, 1}) p.spectra[i] = kept.spectra[i], p.exponents[i] = kept.exponents[i];
   }
-  if (int e = launch(kernel, job.grid.blocks, &p, job.follows_spectrum, stream)) return e;
+  if (int e = launch(kernel, job.grid.blocks, &p, job.follows, stream)) return e;
   if (!job.sums) return 0;
   const Kernel& sums = planned(job.variant, Task::sums);
   const SumsParameters of{p.spectra[0], p.spectra[1], p.exponents[0], p.exponents[1],
@@ -176,7 +176,7 @@ int launch_backward(const BackwardJob& job, void* stream) {
                              {static_cast<int>(job.batch), static_cast<int>(job.channels), job.grid.splits},
                              static_cast<int>(job.length)};
   if (planned(job.variant, Task::sums).function) return launch_streamed(job, p, kernel, stream);
-  return launch(kernel, job.grid.blocks, &p, job.follows_spectrum, stream);
+  return launch(kernel, job.grid.blocks, &p, job.follows, stream);
 }
 
 int launch_filter_gradient(const FilterGradientJob& job, void* stream) {

@@ -70,7 +70,7 @@ struct BackwardJob {
   ConstRows dy{}, u{}, pregate{}, postgate{};
   const float* skip = nullptr;
   Spectrum spectrum{};
-  bool follows_spectrum = false;  ///< likewise
+  bool follows = false;  ///< launch_spectrum, or another part of the same pass, was the last launch on the stream
   Rows du{}, dpregate{}, dpostgate{};
   float* sums = nullptr;  ///< null: no gradient of filter or skip is wanted
   bool adds = false;      ///< to what is in the sums; kernels that keep spectra only

@@ -23,7 +23,7 @@ struct Streamed {
   using At = Layout<ROW>;
   using Row = Samples<At, PAIRS, Type, Access>;
   static constexpr int kRows = Row::kRows, R = At::R, kThreads = At::kThreads;
-  using InnerTables = Inner<R>;
+  using InnerTables = Inner<R, R == 8, PAIRS>;  // pairs have the larger errors
   using Outer = OuterTables<At, PAIRS>;
   static constexpr int kTableBytes = InnerTables::kTableBytes + Outer::kTableBytes;
   static constexpr int kFixedBytes = (2 * At::kPlane + kTableBytes + Row::kScaleBytes + 127) / 128 * 128;
@@ -31,8 +31,6 @@ struct Streamed {
   static constexpr int kSharedBytes = kFixedBytes + Shape::kBytes;
   static constexpr float kSpectrumGain = static_cast<float>(spectrum_gain(kSizes[ROW]));
   static constexpr int kWords = 4 * Row::kTogether;
-  // Blocks that share a channel share its spectrum in the cache, which gated rows fill: 4 to 8 %.
-  static constexpr int kSplits = sizeof...(TENSORS) > 1 ? 4 : 1;
 
   int thread, warp, lane;
   ExchangePlaces<At> exchange;

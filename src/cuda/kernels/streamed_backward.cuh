@@ -12,6 +12,9 @@
 
 namespace ffc::cuda {
 
+/// Likewise; and small items end together (2 to 10 %).
+inline constexpr int kBackwardSplits = 8;
+
 template <int ROW, bool PAIRS, class Type, class Access>
 using StreamedBackward = Streamed<ROW, PAIRS, Type, Access, 2, 2>;
 

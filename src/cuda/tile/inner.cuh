@@ -7,13 +7,16 @@
 // n4, n5, k4 and k5 count from -4, k3 from -R/2.
 #pragma once
 
+#include <type_traits>
+
 #include "cuda/tile/radix.cuh"
 #include "cuda/tile/stage.cuh"
 
 namespace ffc::cuda {
 
-/// SHARED: the turns lie in shared memory.
-template <int R, bool SHARED = (R == 8)>
+/// SHARED: the turns lie in shared memory. WIDE: the first sums of 64 points stay in fp32 until they have been turned,
+/// a rounding less and a better one; 1 to 4 % of the time of 32768 points, 5 % of the error.
+template <int R, bool SHARED = (R == 8), bool WIDE = false>
 struct Inner {
   static constexpr int kTurned = R > 1 ? R - 1 : 1;
   using Table = LaneTable<kTurned, SHARED && R != 1>;
@@ -22,7 +25,7 @@ struct Inner {
   __device__ __forceinline__ static int tile_of(int i) { return i < R / 2 ? i : i + 1; }
 
   Dft8 dft8;
-  Phases between;       // exp(-2 pi i n5 k4 / 64): symmetric
+  std::conditional_t<WIDE, WidePhases, Phases> between;  // exp(-2 pi i n5 k4 / 64): symmetric
   Table turns_forward;  // exp(-2 pi i k3 (8 n4 + n5) / 64R), k3 != 0: rows n5, columns n4
   Table turns_inverse;  // the same: rows n4, columns n5
 
@@ -30,7 +33,10 @@ struct Inner {
   __device__ __forceinline__ Inner(int lane, int warp, u32 zero, unsigned char* memory)
       : dft8(lane, zero), turns_forward(lane, memory), turns_inverse(lane, memory + Table::kBytes) {
     const int g = (lane >> 2) - kMiddle, t = 2 * (lane & 3) - kMiddle;
-    between = phases(g * t, g * (t + 1), 64);
+    if constexpr (WIDE)
+      between = wide_phases(g * t, g * (t + 1), 64);
+    else
+      between = phases(g * t, g * (t + 1), 64);
 #pragma unroll
     for (int i = 0; i < R - 1; ++i) {
       const int k3 = tile_of(i) - R / 2;
@@ -48,14 +54,22 @@ struct Inner {
     for (int i = 0; i < R - 1; ++i) x[tile_of(i)] = times_conjugate(x[tile_of(i)], turns_inverse.get(i));
   }
 
+  __device__ __forceinline__ Tile turned_sum(Tile x) const {
+    if constexpr (WIDE)
+      return narrow(times(wide_sum_columns(dft8.forward, x), between));
+    else
+      return times(sum_columns(dft8.forward, x), between);
+  }
   /// 64 points of two tiles.
   __device__ __forceinline__ void forward_64(Tile& x, Tile& y) const {
-    x = times(sum_columns(dft8.forward, x), between);
-    y = times(sum_columns(dft8.forward, y), between);
+    x = turned_sum(x), y = turned_sum(y);
     sum_columns_in_place(dft8, x, y);
   }
   __device__ __forceinline__ Tile inverse_64(Tile x) const {
-    x = times_conjugate(sum_columns(dft8.inverse, x), between);
+    if constexpr (WIDE)
+      x = narrow(times_conjugate(wide_sum_columns(dft8.inverse, x), between));
+    else
+      x = times_conjugate(sum_columns(dft8.inverse, x), between);
     return sum_columns(dft8.inverse, x);
   }
 
