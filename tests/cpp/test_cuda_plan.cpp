@@ -392,7 +392,7 @@ TEST_CASE_FIXTURE(Fixture, "many channels go in chunks, with the sums of one in 
     REQUIRE(plan);
     const Memory memory(plan->workspace_bytes(Pass::backward));
     BackwardArguments a = backward_arguments();
-    a.u = {device_pointer(1), 5000, -900}, a.skip = device_pointer(7), a.dskip = device_pointer(8);
+    a.u = {device_pointer(1), 5000, -500}, a.skip = device_pointer(7), a.dskip = device_pointer(8);
     REQUIRE(ffc::backward(*plan, a, {.workspace = memory.workspace()}));
     const int passes = batch ? 3 : 1;
     REQUIRE(machine.launches.size() == static_cast<std::size_t>(2 * passes));
@@ -412,7 +412,7 @@ TEST_CASE_FIXTURE(Fixture, "many channels go in chunks, with the sums of one in 
       const auto& rows = job<BackwardJob>(3 * chunk + 1);
       CHECK(rows.channels == channels);
       CHECK(rows.follows);
-      CHECK(rows.u.data == at(1, 2 * -900 * first));
+      CHECK(rows.u.data == at(1, 2 * -500 * first));
       CHECK(rows.u.batch_stride == 5000);
       CHECK(rows.dy.data == at(4, 2 * 4000 * first));
       CHECK(rows.dy.batch_stride == 4000 * 1055);
