@@ -429,7 +429,25 @@ TEST_CASE_FIXTURE(Fixture, "many channels go in chunks, with the sums of one in 
     }
   }
   p.batch = 16;
-  CHECK(ffc::make_plan(p, kGpu)->describe().find("792 channels x 1 splits") != std::string::npos);
+  const auto plan = ffc::make_plan(p, kGpu);
+  CHECK(plan->describe().find("792 channels x 1 splits") != std::string::npos);
+  // A prepared filter has the spectra of all channels.
+  machine.launches.clear();
+  const Memory storage(plan->spectrum_bytes()), memory(plan->workspace_bytes(Pass::backward));
+  const Execution how{.workspace = memory.workspace()};
+  const auto filter = ffc::make_filter(*plan, {.k = device_pointer(2), .storage = storage.workspace()}, how);
+  REQUIRE(filter);
+  BackwardArguments a = backward_arguments();
+  a.k = {}, a.filter = &*filter;
+  REQUIRE(ffc::backward(*plan, a, how));
+  REQUIRE(machine.launches.size() == 5);
+  const Spectrum& all = job<SpectrumJob>(0).spectrum;
+  for (const int chunk : {0, 1}) {
+    const auto& rows = job<BackwardJob>(2 * chunk + 1);
+    CHECK(rows.spectrum.values == static_cast<std::byte*>(all.values) + 4 * 4096 * 792 * chunk);
+    CHECK(rows.spectrum.factors == all.factors + 792 * chunk);
+    CHECK(!rows.follows);
+  }
 }
 
 TEST_CASE_FIXTURE(Fixture, "channels that are not enough for the device twice stay together") {
