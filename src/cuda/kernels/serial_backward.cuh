@@ -20,7 +20,7 @@ template <int ROW, bool PAIRS, class Type, class Access>
 struct SerialBackward {
   using At = Layout<ROW>;
   using Row = Samples<At, PAIRS, Type, Access>;
-  using InnerTables = Inner<At::R, true>;
+  using InnerTables = Inner<At::R, true, PAIRS>;
   using Outer = OuterTables<At, PAIRS, true>;
   static constexpr int kRows = Row::kRows, R = At::R;
   static constexpr int kThreads = At::kThreads, kBlocks = 1;

@@ -49,9 +49,10 @@ struct StagedForward {
   // Constants of every column, one copy for the teams of a block: two products a point less, and more to read. It was
   // slower of 4096 points (pairs: 0.33 ms instead of 0.30) and of 1024 in single rows (0.111 instead of 0.104).
   static constexpr bool kColumned = At::O == 8 && (PAIRS || At::M > 1024);
+  using InnerTables = Inner<R, R == 8, PAIRS && At::M >= 8192>;  // the larger errors
   using ColumnTables = ColumnInner<At, PAIRS>;
   static constexpr int kColumnBytes = kColumned ? ColumnTables::kTableBytes : 0;
-  static constexpr int kTableBytes = kColumned ? 0 : Inner<R>::kTableBytes + OuterTables<At, PAIRS>::kTableBytes;
+  static constexpr int kTableBytes = kColumned ? 0 : InnerTables::kTableBytes + OuterTables<At, PAIRS>::kTableBytes;
   // Samples and gates of a row are on their way while the one before is computed (longer rows: streamed.cuh).
   static constexpr int kRoom =
       (225 * 1024 / kBlocks - kColumnBytes) / kTeams - 2 * At::kPlane - Row::kScaleBytes - kTableBytes;
@@ -128,13 +129,13 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, GATED, Type, Access>
     if constexpr (Kernel::kColumned)
       return ColumnInner<At, PAIRS>(lane, warp, team == 0, zero, shared + Kernel::kTeams * Kernel::kTeamBytes);
     else
-      return Inner<R>(lane, warp, zero, tables);
+      return typename Kernel::InnerTables(lane, warp, zero, tables);
   }();
   const auto outer = [&] {
     if constexpr (Kernel::kColumned)
       return ColumnOuter<At, PAIRS>(lane, warp, zero);
     else
-      return OuterTables<At, PAIRS>(lane, warp, zero, tables + Inner<R>::kTableBytes);
+      return OuterTables<At, PAIRS>(lane, warp, zero, tables + Kernel::InnerTables::kTableBytes);
   }();
   if (Kernel::kColumned && Kernel::kTeams > 1) __syncthreads();  // the first team's tables are everyone's
   Tile held[Kernel::kHeld ? Kernel::kColumns : 2][R];
