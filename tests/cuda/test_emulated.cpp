@@ -497,6 +497,8 @@ TEST_CASE("2048 points") { check_row<5>(); }
 TEST_CASE("4096 points") { check_row<6>(); }
 TEST_CASE("8192 points") { check_row<7>(); }
 TEST_CASE("16384 points") { check_row<8>(); }
+#endif
+#if !defined(FFC_EMULATED_QUICK) || defined(FFC_EMULATED_LONGEST)
 TEST_CASE("32768 points") { check_row<9>(); }
 #endif
 

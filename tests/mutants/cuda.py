@@ -1,6 +1,7 @@
 """Applies one fault at a time to a copy of the CUDA kernels, and runs their emulated tests.
 
-All but the pristine copy must fail. --kernels long: those of long convolutions; short: of short depthwise ones.
+All but the pristine copy must fail. --kernels long: those of long convolutions; streamed: of their longest rows; short:
+of short depthwise ones.
 """
 
 import argparse
@@ -68,6 +69,28 @@ LONG = [
         "const int positive = static_cast<int>(p.fold.positive) - first;",
         "const int positive = static_cast<int>(p.fold.positive) - first - 1;",
         "the last tap is dropped",
+    ),
+]
+
+# Rows that stream through shared memory.
+STREAMED = [
+    (
+        "src/cuda/kernels/streamed_backward.cuh",
+        "pass ? 0 : 0x80008000u",
+        "0",
+        "the input's gradient lacks a conjugation, longest rows",
+    ),
+    (
+        "src/cuda/kernels/ring.cuh",
+        "(kAhead < Shape::kSteps ? item : next)",
+        "(item)",
+        "the ring brings the row in hand again",
+    ),
+    (
+        "src/cuda/kernels/spectral_sums.cuh",
+        "column_of(g, e), column_of(x, e), scale",
+        "column_of(x, e), column_of(g, e), scale",
+        "the filter's gradient runs backwards, longest rows",
     ),
 ]
 
@@ -168,6 +191,7 @@ SHORT_GATE = [
 # kernels: (the test's source, definitions, {test cases that must notice: faults}); no other cases run
 TESTS = {
     "long": ("tests/cuda/test_emulated.cpp", [], {"*": LONG}),
+    "streamed": ("tests/cuda/test_emulated.cpp", ["-DFFC_EMULATED_LONGEST"], {"32768 points": STREAMED}),
     "short": (
         "tests/cuda/test_emulated_short.cpp",
         ["-DFFC_SHORT_TYPE=0"],

@@ -1,11 +1,13 @@
 // A transform and back of rows that leave shared memory no room for all of their tensors beside the exchange: these
 // stream through a ring (ring.cuh) as they are used. One block of a multiprocessor has a row, or a pair, at a time:
 //
-//   form     x = samples factors -> outer forward -> exchange -> inner forward: X
-//   columns  what is made of X, inner inverse -> exchange -> outer inverse
+//   form     x = samples, or samples gate -> outer forward -> exchange
+//   columns  inner forward: X, what is made of it, inner inverse -> exchange
+//   back     outer inverse -> exchange
 //   results  times their factors, to memory
 //
-// with a barrier after every step.
+// with a barrier after every step. The first segment of the ring has the samples and their gate, the second the
+// factors.
 #pragma once
 
 #include "cuda/kernels/ring.cuh"
@@ -54,11 +56,11 @@ struct Streamed {
     exchange = kept(exchange), row.places = kept(row.places), thread = opaque(thread);
   }
 
-  /// The samples of a segment, times its second tensor if `gated`, as columns in the exchange.
-  template <int SEGMENT, class Ring>
+  /// The samples, times their gate if `gated`, as columns in the exchange. `energy`: 0 for a row of zeros.
+  template <class Ring>
   __device__ __forceinline__ RowScales<kRows> form(Ring& ring, bool gated, float (&energy)[kRows]) {
     renew();
-    constexpr int kTensors = Shape::tensors_of(SEGMENT);
+    constexpr int kTensors = Shape::tensors_of(0);
     unrolled<Shape::kPieces>([&](auto piece) {
       constexpr int r = piece.value / Shape::kGroups, group = piece.value % Shape::kGroups;
       u32 x[kTensors][kWords];
@@ -66,7 +68,7 @@ struct Streamed {
       const Scale scale = to_halves<Type, PAIRS>(x[0], x[kTensors - 1], gated);
       row.put(r, group, x[0]);
       row.set_scale(r, group, thread, scale);
-      ring.template refill<kTensors, Shape::first_step(SEGMENT, r, group)>();
+      ring.template refill<kTensors, Shape::first_step(0, r, group)>();
     });
     __syncthreads();
     bool raw;
@@ -101,18 +103,18 @@ struct Streamed {
     __syncthreads();
   }
 
-  /// write(r, group, results, factors) with the pieces of a segment's tensors.
-  template <int SEGMENT, class Ring, class Write>
+  /// write(r, group, results, factors), piece by piece.
+  template <class Ring, class Write>
   __device__ __forceinline__ void results(Ring& ring, Write write) {
     renew();
-    constexpr int kTensors = Shape::tensors_of(SEGMENT);
+    constexpr int kTensors = Shape::tensors_of(1);
     unrolled<Shape::kPieces>([&](auto piece) {
       constexpr int r = piece.value / Shape::kGroups, group = piece.value % Shape::kGroups;
       u32 factors[kTensors][kWords], words[kWords];
       ring.take(factors);
       get_results(r, group, words);
       write(r, group, words, factors);
-      ring.template refill<kTensors, Shape::first_step(SEGMENT, r, group)>();
+      ring.template refill<kTensors, Shape::first_step(1, r, group)>();
     });
     __syncthreads();
   }

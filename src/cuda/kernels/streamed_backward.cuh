@@ -67,7 +67,7 @@ __global__ void __launch_bounds__(StreamedBackward<ROW, PAIRS, Type, Access>::kT
 
     float energy[kRows]{};
     const bool gated = (pass ? p.pregate : p.postgate).data != nullptr;
-    const RowScales<kRows> scale = rows.template form<0>(ring, gated, energy);
+    const RowScales<kRows> scale = rows.form(ring, gated, energy);
     if (views.sums() && thread == 0)
 #pragma unroll
       for (int r = 0; r < kRows; ++r)
@@ -87,7 +87,7 @@ __global__ void __launch_bounds__(StreamedBackward<ROW, PAIRS, Type, Access>::kT
       return true;
     });
     if (wanted) rows.back(rows.outer.last);
-    rows.template results<1>(ring, [&](int r, int group, const auto& results, const auto& factors) {
+    rows.results(ring, [&](int r, int group, const auto& results, const auto& factors) {
       // Results times a factor, if there is one, to a tensor, if it is wanted.
       auto write = [&](const RowsView& to, bool factored, const u32(&factor)[kWords]) {
         if (to.data == nullptr || b + r >= p.work.batch) return;

@@ -7,11 +7,11 @@
 
 namespace ffc::cuda {
 
-/// GATED: with a pregate, a postgate, or both.
 /// Blocks that share a channel share its spectrum in the cache, which gated rows fill: 4 to 8 %.
 template <bool GATED>
 inline constexpr int kForwardSplits = GATED ? 4 : 1;
 
+/// GATED: with a pregate, a postgate, or both.
 template <int ROW, bool PAIRS, bool GATED, class Type, class Access>
 using StreamedForward =
     std::conditional_t<GATED, Streamed<ROW, PAIRS, Type, Access, 2, 1>, Streamed<ROW, PAIRS, Type, Access, 1>>;
@@ -49,7 +49,7 @@ __global__ void __launch_bounds__(StreamedForward<ROW, PAIRS, GATED, Type, Acces
     const u32* spectrum = p.spectrum + static_cast<long long>(h) * Kernel::At::M;
     const ChannelScale channel(p.factors, p.skip, h, Kernel::kSpectrumGain);
     float energy[kRows];
-    const RowScales<kRows> scale = rows.template form<0>(ring, pregated, energy);
+    const RowScales<kRows> scale = rows.form(ring, pregated, energy);
     rows.columns([&](int pair, Tile(&x)[2][R]) {
       Tile H[2][R];
       load_spectrum<R>(spectrum, pair, rows.lane, H);
@@ -66,8 +66,8 @@ __global__ void __launch_bounds__(StreamedForward<ROW, PAIRS, GATED, Type, Acces
       if (b + r < p.work.batch) rows.store(p.y, b + r, h, group, words, scale.finite[r]);
     };
     if constexpr (GATED)
-      rows.template results<1>(
-          ring, [&](int r, int group, auto& words, const auto& factors) { write(r, group, words, factors[0]); });
+      rows.results(ring,
+                   [&](int r, int group, auto& words, const auto& factors) { write(r, group, words, factors[0]); });
     else
       rows.plain_results([&](int r, int group, auto& words) { write(r, group, words, words); });
   }
