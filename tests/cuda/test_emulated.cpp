@@ -130,20 +130,23 @@ struct Problem {
       emulated::launch(1, StagedForward<ROW, PAIRS, GATED, Type, Access>::kThreads,
                        [&] { staged_forward<ROW, PAIRS, GATED, Type, Access>(p); });
   }
+  BackwardParameters backward_parameters() {
+    return {dy.view(),
+            u.view(),
+            c.pregate ? pregate.view() : RowsView{},
+            c.postgate ? postgate.view() : RowsView{},
+            du.view(),
+            c.pregate ? dpregate.view() : RowsView{},
+            c.postgate ? dpostgate.view() : RowsView{},
+            spectrum.data(),
+            &factor,
+            c.skip != 0 ? &skip : nullptr,
+            sums.data(),
+            work(),
+            c.length};
+  }
   void run_backward() {
-    const BackwardParameters p{dy.view(),
-                               u.view(),
-                               c.pregate ? pregate.view() : RowsView{},
-                               c.postgate ? postgate.view() : RowsView{},
-                               du.view(),
-                               c.pregate ? dpregate.view() : RowsView{},
-                               c.postgate ? dpostgate.view() : RowsView{},
-                               spectrum.data(),
-                               &factor,
-                               c.skip != 0 ? &skip : nullptr,
-                               sums.data(),
-                               work(),
-                               c.length};
+    const BackwardParameters p = backward_parameters();
     if constexpr (kSizes[ROW].outer == 1)
       emulated::launch(1, WarpBackward<ROW, PAIRS>::kThreads, [&] { warp_backward<ROW, PAIRS, Type, Access>(p); });
     else if constexpr (M <= kLargestStagedBackward)
@@ -168,16 +171,17 @@ struct Problem {
     emulated::launch(1, F::kThreads, [&] { filter_gradient<ROW>(g); });
   }
 
+  void run_streamed_rows(const StreamedBackwardParameters& p) {
+    emulated::launch(1, StreamedBackward<ROW, PAIRS, Type, Access>::kThreads,
+                     [&] { streamed_backward<ROW, PAIRS, Type, Access>(p); });
+  }
   // Spectra wait in memory; the sums in two parts, of which the second adds to the first.
   void run_streamed(const BackwardParameters& p) {
     constexpr int kTogether = PAIRS ? 2 : 1;
     const int groups = (c.batch + kTogether - 1) / kTogether, first = groups / 2 * kTogether;
     std::vector<uint4> spectra[2]{std::vector<uint4>(groups * M / 4), std::vector<uint4>(groups * M / 4)};
     std::vector<int> exponents[2]{std::vector<int>(c.batch), std::vector<int>(c.batch)};
-    const StreamedBackwardParameters rows{
-        p, {spectra[0].data(), spectra[1].data()}, {exponents[0].data(), exponents[1].data()}};
-    emulated::launch(1, StreamedBackward<ROW, PAIRS, Type, Access>::kThreads,
-                     [&] { streamed_backward<ROW, PAIRS, Type, Access>(rows); });
+    run_streamed_rows({p, {spectra[0].data(), spectra[1].data()}, {exponents[0].data(), exponents[1].data()}});
     auto sum = [&](int from, int count, bool adds) {
       const std::size_t at = static_cast<std::size_t>(from / kTogether) * (M / 4);
       const SumsParameters of{spectra[0].data() + at,
@@ -414,6 +418,31 @@ void check_constant_rows(double x, double g) {
   CHECK(error(16, 16, [&](int j) { return p.dk[j]; }, [&](int j) { return p.exact_tap(j); }) < kBoundGradient);
 }
 
+// One gradient of the rows alone, and no sums: as among all, and nothing else is written.
+template <int ROW, bool PAIRS>
+void check_wanted_alone() {
+  constexpr int M = kSizes[ROW].points;
+  CAPTURE(PAIRS);
+  using P = Problem<ROW, PAIRS, Half, Aligned>;
+  const Case c{3, M, M, true, true, 0.5f};
+  P all(c);
+  all.run_spectrum(), all.run_backward();
+  const std::vector<Tensor<Half> P::*> outputs{&P::du, &P::dpregate, &P::dpostgate};
+  for (std::size_t wanted = 0; wanted < outputs.size(); ++wanted) {
+    CAPTURE(wanted);
+    P p(c);
+    const auto untouched = p.du.memory;
+    p.run_spectrum();
+    StreamedBackwardParameters some{p.backward_parameters(), {}, {}};
+    RowsView* const views[] = {&some.du, &some.dpregate, &some.dpostgate};
+    for (std::size_t i = 0; i < outputs.size(); ++i)
+      if (i != wanted) *views[i] = {};
+    p.run_streamed_rows(some);
+    for (std::size_t i = 0; i < outputs.size(); ++i)
+      CHECK((p.*outputs[i]).memory == (i == wanted ? (all.*outputs[i]).memory : untouched));
+  }
+}
+
 template <int ROW>
 void check_row() {
   constexpr int M = kSizes[ROW].points;
@@ -500,6 +529,7 @@ TEST_CASE("16384 points") { check_row<8>(); }
 #endif
 #if !defined(FFC_EMULATED_QUICK) || defined(FFC_EMULATED_LONGEST)
 TEST_CASE("32768 points") { check_row<9>(); }
+TEST_CASE("32768 points, one gradient alone") { check_wanted_alone<9, false>(), check_wanted_alone<9, true>(); }
 #endif
 
 }  // namespace ffc::cuda

@@ -94,6 +94,21 @@ STREAMED = [
     ),
 ]
 
+WANTED = [
+    (
+        "src/cuda/kernels/streamed_backward.cuh",
+        "results(1) || sums() ? 1 : 0",
+        "sums() ? 1 : 0",
+        "the postgate's gradient comes with the filter's alone",
+    ),
+    (
+        "src/cuda/kernels/streamed_backward.cuh",
+        "return !second(pass).data ? RowsView{} : p.u;",
+        "return {};",
+        "the pregate's gradient lacks its factor",
+    ),
+]
+
 ANY = "src/cuda/short/any.cuh"
 PARAMETERS = "src/cuda/short/parameters.cuh"
 FIRST_FORWARD = "src/cuda/short/channels_first_forward.cuh"
@@ -191,7 +206,7 @@ SHORT_GATE = [
 # kernels: (the test's source, definitions, {test cases that must notice: faults}); no other cases run
 TESTS = {
     "long": ("tests/cuda/test_emulated.cpp", [], {"*": LONG}),
-    "streamed": ("tests/cuda/test_emulated.cpp", ["-DFFC_EMULATED_LONGEST"], {"32768 points": STREAMED}),
+    "streamed": ("tests/cuda/test_emulated.cpp", ["-DFFC_EMULATED_LONGEST"], {"32768 points": STREAMED, "32768 points, one*": WANTED}),
     "short": (
         "tests/cuda/test_emulated_short.cpp",
         ["-DFFC_SHORT_TYPE=0"],
