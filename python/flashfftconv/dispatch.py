@@ -8,12 +8,15 @@ import threading
 
 import torch
 from torch import Tensor
+from torch._C import _are_functorch_transforms_active, _AutoDispatchBelowAutograd, is_grad_enabled
 from torch._functorch.autograd_function import enable_single_level_autograd_function
 from torch._functorch.utils import unwrap_dead_wrappers
-from torch.autograd import Function
+from torch.autograd import Function, forward_ad
 from torch.autograd.forward_ad import _set_fwd_grad_enabled, unpack_dual
+from torch.compiler import is_compiling
 
 from . import _library  # noqa: F401  (the operators must be loaded first)
+from .problem import DTYPES
 
 library_part = torch.library.Library("flashfftconv", "IMPL")
 
@@ -71,16 +74,20 @@ def raise_cause(error: RuntimeError, device: torch.device) -> None:
 
 def differentiates(args) -> bool:
     """Whether anything would use the autograd node, which costs some 20 microseconds."""
-    if torch.autograd.forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active():
+    if forward_ad._current_level >= 0 or _are_functorch_transforms_active():
         return True
-    return torch.is_grad_enabled() and any(isinstance(a, Tensor) and a.requires_grad for a in args)
+    if is_grad_enabled():
+        for a in args:  # any() of a generator takes twice as long
+            if isinstance(a, Tensor) and a.requires_grad:
+                return True
+    return False
 
 
 def below_autograd(operator, args):
     """The operator's kernel, or the next level of torch.func, which may differentiate too; Function switches it off."""
     try:
-        with torch._C._AutoDispatchBelowAutograd():
-            if not torch._C._are_functorch_transforms_active():
+        with _AutoDispatchBelowAutograd():
+            if not _are_functorch_transforms_active():
                 return operator(*args)
             with torch.enable_grad(), _set_fwd_grad_enabled(True):
                 return operator(*args)
@@ -89,12 +96,21 @@ def below_autograd(operator, args):
         raise
 
 
+def kernel_checks(u: Tensor) -> bool:
+    """Whether an operator called with such a tensor comes to a kernel in C++ with the arguments as they are.
+
+    Those check them. While something traces or transforms, and on devices without a kernel, nothing would.
+    """
+    return type(u) is Tensor and (u.is_cuda or u.is_cpu) and not (is_compiling() or _are_functorch_transforms_active())
+
+
 def call(operator, args):
     """The operator, past its autograd kernel, which is Python and takes 3 microseconds, where that would do nothing."""
-    if not torch.compiler.is_compiling() and not differentiates(args):
-        return below_autograd(operator, args)
     try:
-        return operator(*args)
+        if is_compiling() or differentiates(args):
+            return operator(*args)
+        with _AutoDispatchBelowAutograd():
+            return operator(*args)
     except RuntimeError as error:
         raise_cause(error, args[0].device)
         raise
@@ -110,7 +126,7 @@ def autograd_kernel(function: type[Function]):
     apply = super(Function, function).apply
 
     def kernel(*args):
-        if torch._C._are_functorch_transforms_active():
+        if _are_functorch_transforms_active():
             with enable_single_level_autograd_function():
                 return apply(*args)
         return apply(*unwrap_dead_wrappers(args)) if differentiates(args) else function.forward(*args)
@@ -140,7 +156,8 @@ def follow_autocast(rows: Tensor, *others: Tensor | None) -> tuple[Tensor | None
     if not torch.is_autocast_enabled(rows.device.type):
         return rows, *others
     dtype = rows.dtype if rows.dtype == torch.float64 else torch.get_autocast_dtype(rows.device.type)
-    return tuple(t if t is None else t.to(dtype) for t in (rows, *others))
+    # Integers and the like stay what they are, and are refused.
+    return tuple(t if t is None or t.dtype not in DTYPES else t.to(dtype) for t in (rows, *others))
 
 
 def autocast_kernel(operator, like_rows: tuple[int, ...], key: str):

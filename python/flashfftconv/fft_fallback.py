@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .problem import MODES, compute_dtype
+from .problem import MODES, check_call, compute_dtype
 
+_NAMES = {number: name for name, number in MODES.items()}
 _CIRCULAR, _BIDIRECTIONAL = MODES["circular"], MODES["bidirectional"]
 
 
@@ -39,6 +40,8 @@ def long_conv(
     fft_size: int,
     k_rev_lag: int,
 ) -> Tensor:
+    # `functional.long_conv` leaves the checks to the kernels; torch would broadcast.
+    check_call(u, k, _NAMES[mode], k_rev, k_rev_lag, fft_size or None, pregate, postgate, skip)
     if u.numel() == 0:
         return torch.empty_like(u)
     dtype = compute_dtype(u.dtype)

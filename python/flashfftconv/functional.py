@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from . import ops  # noqa: F401  (registers the operators)
-from .dispatch import call, follow_autocast, raise_cause
-from .problem import DTYPES, MODES, check_call, check_filter, compute_dtype
+from .dispatch import call, follow_autocast, kernel_checks, raise_cause
+from .problem import DTYPES, MODES, check_call, check_filter, compute_dtype, is_fft_size
 
 _ops = torch.ops.flashfftconv
+_long_conv = _ops.long_conv.default
 
 
 def long_conv(
@@ -77,12 +78,22 @@ def long_conv(
             if value is not default and value != default and value is not getattr(k, name):
                 raise ValueError(f"k is a Filter, which carries its own {name}; leave the argument out")
         return k._apply(u, pregate, postgate, skip)
+    # A check takes as long as all the rest here. The operator's kernels in C++ check tensors once more: where nothing
+    # else could be wrong, words are looked for after they have refused.
+    late = k_rev is None and skip is None and (fft_size is None or is_fft_size(fft_size)) and kernel_checks(u)
+    if not late:
+        check_call(u, k, mode, k_rev, k_rev_lag, fft_size, pregate, postgate, skip)
+    try:
+        taps = k if k.dim() == 2 else k.squeeze(0)
+        if skip is not None:
+            skip = skip.to(compute_dtype(u.dtype))
+        return call(_long_conv, (u, taps, k_rev, pregate, postgate, skip, MODES[mode], fft_size or 0, k_rev_lag))
+    except Exception as error:
+        if not late:
+            raise
+        refused = error
     check_call(u, k, mode, k_rev, k_rev_lag, fft_size, pregate, postgate, skip)
-    if k.dim() == 3:
-        k = k.squeeze(0)
-    if skip is not None:
-        skip = skip.to(compute_dtype(u.dtype))
-    return call(_ops.long_conv, (u, k, k_rev, pregate, postgate, skip, MODES[mode], fft_size or 0, k_rev_lag))
+    raise refused
 
 
 class Filter:

@@ -30,7 +30,8 @@ from .dispatch import (
 )
 from .problem import compute_dtype
 
-_ops = torch.ops.flashfftconv
+_long_conv = torch.ops.flashfftconv.long_conv.default
+_long_conv_backward = torch.ops.flashfftconv.long_conv_backward.default
 
 TENSORS = 6  # u, k, k_rev, pregate, postgate, skip
 U, K, K_REV, PREGATE, POSTGATE, SKIP = _BITS = tuple(1 << i for i in range(TENSORS))
@@ -86,7 +87,7 @@ class LongConv(Function):
 
     @staticmethod
     def forward(*args):
-        return below_autograd(_ops.long_conv, args)
+        return below_autograd(_long_conv, args)
 
     @staticmethod
     def setup_context(ctx, inputs, output):
@@ -99,7 +100,7 @@ class LongConv(Function):
         needs = ctx.needs_input_grad  # made anew each time it is asked for
         wanted = sum(bit for bit, need in zip(_BITS, needs, strict=False) if need)
         args = (dy, *ctx.saved_tensors, *ctx.how, wanted)
-        operator = _ops.long_conv_backward
+        operator = _long_conv_backward
         grads = operator(*args) if differentiates(args) else below_autograd(operator, args)
         return *(g if need else None for g, need in zip(grads, needs, strict=False)), None, None, None
 
@@ -107,7 +108,7 @@ class LongConv(Function):
     def jvp(ctx, *tangents):
         with forward_mode_enabled(True):  # off while a Function runs, but outer levels of torch.func still need it
             terms = _one_tangent_at_a_time(primals(ctx.saved_tensors), tangents)
-            return add(*(_ops.long_conv(*tensors, *ctx.how) for _, tensors in terms))
+            return add(*(_long_conv(*tensors, *ctx.how) for _, tensors in terms))
 
 
 class LongConvBackward(Function):
@@ -115,7 +116,7 @@ class LongConvBackward(Function):
 
     @staticmethod
     def forward(*args):
-        return below_autograd(_ops.long_conv_backward, args)
+        return below_autograd(_long_conv_backward, args)
 
     @staticmethod
     def setup_context(ctx, inputs, output):
@@ -139,11 +140,11 @@ class LongConvBackward(Function):
                 terms.append((tangents[0], tensors, ROWS | FILTER))
             sums: list[Tensor | None] = [None] * TENSORS
             for dy_, tensors_, depend in terms:
-                grads = _ops.long_conv_backward(dy_, *tensors_, *ctx.how, ctx.wanted & depend)
+                grads = _long_conv_backward(dy_, *tensors_, *ctx.how, ctx.wanted & depend)
                 for i in range(TENSORS):
                     if ctx.wanted & depend & 1 << i:
                         sums[i] = add(sums[i], grads[i])
-            zeros = _ops.long_conv_backward(torch.zeros_like(dy), *tensors, *ctx.how, ctx.wanted)
+            zeros = _long_conv_backward(torch.zeros_like(dy), *tensors, *ctx.how, ctx.wanted)
             return tuple(zero if s is None else s for s, zero in zip(sums, zeros, strict=True))
 
 
@@ -195,19 +196,19 @@ def _double_backward(dy, tensors, how, cotangents, needs):
 
     def conv(rows, taps):
         k_, k_rev_, skip_ = taps
-        return None if rows is None else _ops.long_conv(rows, k_, k_rev_, None, None, skip_, *how)
+        return None if rows is None else _long_conv(rows, k_, k_rev_, None, None, skip_, *how)
 
     def corr(rows, taps):
         k_, k_rev_, skip_ = taps
         if rows is None:
             return None
-        return _ops.long_conv_backward(rows, rows, k_, k_rev_, None, None, skip_, *how, U)[0]
+        return _long_conv_backward(rows, rows, k_, k_rev_, None, None, skip_, *how, U)[0]
 
     def filter_gradients(g_, x_):
         if g_ is None or x_ is None:
             return None, None, None
         wanted = (K if need_k else 0) | (K_REV if need_k_rev else 0) | (SKIP if need_skip else 0)
-        grads = _ops.long_conv_backward(g_, x_, k, k_rev, None, None, skip, *how, wanted) if wanted else ()
+        grads = _long_conv_backward(g_, x_, k, k_rev, None, None, skip, *how, wanted) if wanted else ()
         return tuple(grads[i] if wanted >> i & 1 else None for i in (1, 2, 5))
 
     own = (k, k_rev, skip)
@@ -245,14 +246,14 @@ def _fold(size: int, in_dims, rows: list[int], filters: list[int], args, into_ch
 def _vmap_long_conv(info, in_dims, *args):
     size, filters = info.batch_size, [1, 2, 5]
     into_channels = any(in_dims[i] is not None for i in filters)
-    y = _ops.long_conv(*_fold(size, in_dims, [0, 3, 4], filters, args, into_channels))
+    y = _long_conv(*_fold(size, in_dims, [0, 3, 4], filters, args, into_channels))
     return (y.unflatten(1, (size, -1)), 1) if into_channels else (y.unflatten(0, (size, -1)), 0)
 
 
 def _vmap_long_conv_backward(info, in_dims, *args):
     size, wanted, filters = info.batch_size, args[-1], [2, 3, 6]
     into_channels = bool(wanted & FILTER) or any(in_dims[i] is not None for i in filters)
-    grads = _ops.long_conv_backward(*_fold(size, in_dims, [0, 1, 4, 5], filters, args, into_channels))
+    grads = _long_conv_backward(*_fold(size, in_dims, [0, 1, 4, 5], filters, args, into_channels))
     out, dims = [], []
     for i, grad in enumerate(grads):
         if not wanted >> i & 1 or (i == 2 and args[3] is None):
@@ -275,4 +276,4 @@ torch.library.register_vmap("flashfftconv::long_conv_backward", _vmap_long_conv_
 library_part.impl("long_conv", autograd_kernel(LongConv), "Autograd")
 library_part.impl("long_conv_backward", autograd_kernel(LongConvBackward), "Autograd")
 for _key in ("AutocastCPU", "AutocastCUDA"):  # the filter and skip, small, keep their precision
-    library_part.impl("long_conv", autocast_kernel(_ops.long_conv, (3, 4), _key), _key)
+    library_part.impl("long_conv", autocast_kernel(_long_conv, (3, 4), _key), _key)

@@ -11,6 +11,7 @@ from torch import Tensor
 MODES = {"circular": 0, "causal": 1, "bidirectional": 2}
 DTYPES = {torch.float16: 0, torch.bfloat16: 1, torch.float32: 2, torch.float64: 3}
 _DTYPE_NAMES = "float16, bfloat16, float32 or float64"
+_LARGEST_FFT = 2**62
 
 
 def compute_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -68,7 +69,7 @@ def check_filter(k: Tensor, mode: str, k_rev: Tensor | None, k_rev_lag: int, fft
         if fft_size is None:
             raise ValueError("fft_size is missing; mode 'circular' needs it")
         check_int("fft_size", fft_size)
-        if fft_size < 1 or fft_size > 2**62:
+        if fft_size < 1 or fft_size > _LARGEST_FFT:
             raise ValueError(f"fft_size is {fft_size}; it must be at least 1 and at most 2^62")
         if k.shape[-1] > fft_size:
             raise ValueError(
@@ -92,6 +93,11 @@ def check_filter(k: Tensor, mode: str, k_rev: Tensor | None, k_rev_lag: int, fft
         check_device("k_rev", k_rev, k, of="k")
     elif k_rev is not None:
         raise ValueError(f"k_rev is given; only mode 'bidirectional' takes it, not {mode!r}")
+
+
+def is_fft_size(value: object) -> bool:
+    """Whether `value` is a size as the operators take it: an int, no other number that passes for one."""
+    return type(value) is int and 0 < value <= _LARGEST_FFT
 
 
 def check_int(name: str, value: object, allowed: str = "an int") -> None:
@@ -126,9 +132,13 @@ def _check_gate(name: str, gate: Tensor, u: Tensor) -> None:
     check_tensor(name, gate)
     if gate.shape != u.shape:
         raise ValueError(f"{name} has shape {shape_of(gate)}; it must be that of u, {shape_of(u)}")
-    if gate.dtype != u.dtype and not torch.is_autocast_enabled(u.device.type):
+    if gate.dtype != u.dtype and not _is_autocast_enabled(u.device.type):
         raise TypeError(f"{name} is {gate.dtype}; it must be of the dtype of u, {u.dtype}")
     check_device(name, gate, u)
+
+
+def _is_autocast_enabled(device: str) -> bool:
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
 
 
 def check_device(name: str, t: Tensor, other: Tensor, of: str = "u") -> None:

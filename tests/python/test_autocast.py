@@ -46,6 +46,13 @@ def test_a_gate_of_another_type_is_allowed_under_autocast_only():
         long_conv(U, K, pregate=GATE.bfloat16())
 
 
+@pytest.mark.parametrize("name", ["u", "k", "pregate"])
+def test_integers_do_not_follow(name):
+    given = {"u": U, "k": K, "pregate": GATE}
+    with torch.autocast("cpu", torch.bfloat16), pytest.raises(TypeError, match=rf"{name} is torch\.int32"):
+        long_conv(**(given | {name: given[name].int()}))
+
+
 def test_a_disabled_region_and_float64_are_left_alone():
     with torch.autocast("cpu", torch.bfloat16):
         assert long_conv(U.double(), K).dtype == torch.float64

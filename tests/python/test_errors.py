@@ -152,6 +152,22 @@ def test_long_conv(changed, exception, parts):
         )
 
 
+@pytest.mark.parametrize("how", ["grad", "no grad", "meta"])
+@pytest.mark.parametrize(("changed", "exception", "parts"), [b[1:] for b in BAD], ids=[b[0] for b in BAD])
+def test_long_conv_however_it_is_called(changed, exception, parts, how):
+    """The kernels refuse some of these calls, and none may come to an answer where something else takes the call."""
+    call = {"u": rows(), "k": taps(), "mode": "causal"} | changed
+    if how == "meta":
+        call = {name: t.to("meta") if isinstance(t, torch.Tensor) else t for name, t in call.items()}
+        if {t.device.type for t in changed.values() if isinstance(t, torch.Tensor)} & {"meta"}:
+            pytest.skip("all are on one device then")
+    elif isinstance(call["k"], torch.Tensor) and call["k"].is_floating_point():
+        call["k"] = torch.nn.Parameter(call["k"])
+    with torch.set_grad_enabled(how == "grad"), pytest.raises(exception) as caught:
+        long_conv(**call)
+    check_message(caught.value, parts)
+
+
 ROWS_ONLY = {"pregate", "postgate", "skip"}
 FILTER_BAD = [b for b in BAD if not ROWS_ONLY & set(b[1])]
 
