@@ -71,7 +71,7 @@ def long_conv_backward(
     fft_size: int,
     k_rev_lag: int,
     wanted: int,
-) -> tuple[Tensor, ...]:
+) -> tuple[Tensor | None, ...]:
     dtype = compute_dtype(u.dtype)
     if u.numel() == 0:
         return _empty_gradients(u, k, k_rev, wanted)
@@ -83,16 +83,13 @@ def long_conv_backward(
     g = dy_ if post is None else dy_ * post
     taps = _lags(k.to(dtype), None if k_rev is None else k_rev.to(dtype), length, mode, n, k_rev_lag)
     spectrum, x_spectrum, g_spectrum = (torch.fft.rfft(t, n=n) for t in (taps, x, g))
-    empty = u.new_empty(0)
-    du = dpre = dpost = empty
-    dk = dk_rev = k.new_empty(0)
-    dskip = u.new_empty(0, dtype=dtype)
+    du = dk = dk_rev = dpre = dpost = dskip = None
     if wanted & 0b001001:
         dx = torch.fft.irfft(g_spectrum * spectrum.conj(), n=n)[..., :length]
         if skip is not None:
             dx = dx + skip[:, None] * g
-        du = (dx if pre is None else dx * pre).to(u.dtype) if wanted & 1 else empty
-        dpre = (dx * u_).to(u.dtype) if wanted & 8 else empty
+        du = (dx if pre is None else dx * pre).to(u.dtype) if wanted & 1 else None
+        dpre = (dx * u_).to(u.dtype) if wanted & 8 else None
     if wanted & 0b010000:
         y = torch.fft.irfft(x_spectrum * spectrum, n=n)[..., :length]
         dpost = (dy_ * (y if skip is None else y + skip[:, None] * x)).to(u.dtype)
@@ -110,13 +107,12 @@ def long_conv_backward(
     return du, dk, dk_rev, dpre, dpost, dskip
 
 
-def _empty_gradients(u: Tensor, k: Tensor, k_rev: Tensor | None, wanted: int) -> tuple[Tensor, ...]:
+def _empty_gradients(u: Tensor, k: Tensor, k_rev: Tensor | None, wanted: int) -> tuple[Tensor | None, ...]:
     """Without rows, rows have no gradient and the filter's is zero."""
-    none = u.new_empty(0)
-    rows = [torch.empty_like(u) if wanted & bit else none for bit in (1, 8, 16)]
-    dk = torch.zeros_like(k) if wanted & 2 else k.new_empty(0)
-    dk_rev = torch.zeros_like(k_rev) if wanted & 4 and k_rev is not None else k.new_empty(0)
-    dskip = u.new_zeros(u.shape[1] if wanted & 32 else 0, dtype=compute_dtype(u.dtype))
+    rows = [torch.empty_like(u) if wanted & bit else None for bit in (1, 8, 16)]
+    dk = torch.zeros_like(k) if wanted & 2 else None
+    dk_rev = torch.zeros_like(k_rev) if wanted & 4 and k_rev is not None else None
+    dskip = u.new_zeros(u.shape[1], dtype=compute_dtype(u.dtype)) if wanted & 32 else None
     return rows[0], dk, dk_rev, rows[1], rows[2], dskip
 
 

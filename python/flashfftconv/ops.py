@@ -2,12 +2,14 @@
 
 `long_conv(u, k, k_rev, pregate, postgate, skip, mode, fft_size, k_rev_lag)` is linear in each of u, pregate, postgate
 and in the filter (k, k_rev, skip) together; `long_conv_backward(dy, <the same>, wanted)` returns its gradients in that
-order, those without a bit in `wanted` empty. The derivatives of both are sums of the two operators again: every order
-exists.
+order, None for those without a bit in `wanted`. The derivatives of both are sums of the two operators again: every
+order exists.
 Formulas: docs, "The operation" (gradients, double backward).
 """
 
 from __future__ import annotations
+
+from itertools import compress
 
 import torch
 from torch import Tensor
@@ -19,8 +21,8 @@ from .dispatch import (
     autocast_kernel,
     autograd_kernel,
     below_autograd,
+    call,
     check_devices,
-    differentiates,
     fold_batch,
     fold_channels,
     forward_mode_enabled,
@@ -52,12 +54,12 @@ def _(dy, u, k, k_rev, pregate, postgate, skip, mode, fft_size, k_rev_lag, wante
     check_devices(dy, u, k, k_rev, pregate, postgate, skip)
 
     def rows(bit):
-        return u.new_empty(u.shape if wanted & bit else (0,))
+        return u.new_empty(u.shape) if wanted & bit else None
 
     def taps(bit, t):
-        return t.new_empty(t.shape) if wanted & bit and t is not None else k.new_empty((0,))
+        return t.new_empty(t.shape) if wanted & bit and t is not None else None
 
-    dskip = u.new_empty((u.shape[1] if wanted & SKIP else 0,), dtype=compute_dtype(u.dtype))
+    dskip = u.new_empty(u.shape[1], dtype=compute_dtype(u.dtype)) if wanted & SKIP else None
     return rows(U), taps(K, k), taps(K_REV, k_rev), rows(PREGATE), rows(POSTGATE), dskip
 
 
@@ -97,12 +99,9 @@ class LongConv(Function):
 
     @staticmethod
     def backward(ctx, dy):
-        needs = ctx.needs_input_grad  # made anew each time it is asked for
-        wanted = sum(bit for bit, need in zip(_BITS, needs, strict=False) if need)
+        wanted = sum(compress(_BITS, ctx.needs_input_grad))
         args = (dy, *ctx.saved_tensors, *ctx.how, wanted)
-        operator = _long_conv_backward
-        grads = operator(*args) if differentiates(args) else below_autograd(operator, args)
-        return *(g if need else None for g, need in zip(grads, needs, strict=False)), None, None, None
+        return *call(_long_conv_backward, args), None, None, None
 
     @staticmethod
     def jvp(ctx, *tangents):

@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <tuple>
+#include <utility>
 
 #include "flashfftconv/flashfftconv.h"
 #include "torch/plan_cache.h"
@@ -21,64 +22,63 @@ namespace {
 
 using namespace ffc::torch_binding;
 
-// Samples must be adjacent; any other strides are taken as they are.
-Tensor adjacent(const Tensor& t) {
-  const int64_t last = t.dim() - 1;
-  return t.size(last) <= 1 || t.stride(last) == 1 ? t : torch::stable::contiguous(t);
-}
-
-int64_t rows_stride(const Tensor& t, int64_t dim) { return t.size(dim) > 1 ? t.stride(dim) : 0; }
-
-// Tensors as the core sees them, kept alive while it runs. An absent or empty tensor is a null pointer.
+// Tensors as the core sees them: samples adjacent, any other strides as they are. Copies are kept alive while it runs.
+// An absent or empty tensor is a null pointer. Every question to a tensor is a call into torch: each is asked once.
 class Arguments {
  public:
   Arguments(const Tensor& u, const Place& place, const ffc::Problem& p) : like_(u), place_(place), problem_(p) {}
 
-  ffc::ConstRows rows(const char* name, const MaybeTensor& t) {
-    if (!t) return {};
-    STD_TORCH_CHECK(t->dim() == 3 && t->size(0) == problem_.batch && t->size(1) == problem_.channels &&
-                        t->size(2) == problem_.length && t->scalar_type() == like_.scalar_type() && place_.holds(*t),
+  ffc::ConstRows rows(const char* name, const MaybeTensor& t) { return t ? rows(name, *t) : ffc::ConstRows(); }
+  ffc::ConstRows rows(const char* name, const Tensor& t) {
+    const auto sizes = t.sizes();
+    STD_TORCH_CHECK(sizes.size() == 3 && sizes[0] == problem_.batch && sizes[1] == problem_.channels &&
+                        sizes[2] == problem_.length && t.scalar_type() == like_.scalar_type() && place_.holds(t),
                     name, " must have the shape, dtype and device of u");
-    const Tensor& kept = keep(adjacent(*t));
-    return {kept.data_ptr(), rows_stride(kept, 0), rows_stride(kept, 1)};
+    const Tensor& kept = adjacent(t);
+    const auto strides = kept.strides();
+    return {kept.data_ptr(), stride(sizes[0], strides[0]), stride(sizes[1], strides[1])};
   }
-  ffc::ConstTaps taps(const char* name, const MaybeTensor& t) {
-    if (!t) return {};
-    STD_TORCH_CHECK(t->dim() == 2 && t->size(0) == problem_.channels && place_.holds(*t) &&
-                        dtype_of(name, *t) == problem_.filter_dtype,
+  ffc::ConstTaps taps(const char* name, const MaybeTensor& t) { return t ? taps(name, *t) : ffc::ConstTaps(); }
+  ffc::ConstTaps taps(const char* name, const Tensor& t) {
+    const auto sizes = t.sizes();
+    STD_TORCH_CHECK(sizes.size() == 2 && sizes[0] == problem_.channels && place_.holds(t) &&
+                        dtype_of(name, t) == problem_.filter_dtype,
                     name, " must be [channels of u, taps], on the device of u and of the dtype of k");
-    const Tensor& kept = keep(adjacent(*t));
-    return {kept.data_ptr(), rows_stride(kept, 0)};
+    const Tensor& kept = adjacent(t);
+    return {kept.data_ptr(), stride(sizes[0], kept.stride(0))};
   }
   const void* skip(const MaybeTensor& t) {
     if (!t) return nullptr;
     STD_TORCH_CHECK(t->dim() == 1 && t->size(0) == problem_.channels && place_.holds(*t) &&
                         dtype_of("skip", *t) == ffc::compute_type(problem_.dtype),
                     "skip must be [channels of u], float64 for a float64 u and float32 otherwise");
-    return keep(torch::stable::contiguous(*t)).data_ptr();
+    return adjacent(*t).data_ptr();
   }
 
  private:
-  const Tensor& keep(Tensor t) {
-    STD_TORCH_CHECK(count_ < kept_.size(), "too many tensors");
-    kept_[count_] = std::move(t);
-    return *kept_[count_++];
+  static int64_t stride(int64_t size, int64_t given) { return size > 1 ? given : 0; }
+  const Tensor& adjacent(const Tensor& t) {
+    const auto sizes = t.sizes(), strides = t.strides();
+    if (sizes.back() <= 1 || strides.back() == 1) return t;
+    STD_TORCH_CHECK(count_ < copies_.size(), "too many tensors");
+    return copies_[count_++].emplace(torch::stable::contiguous(t));
   }
   const Tensor& like_;
   const Place& place_;
   const ffc::Problem& problem_;
-  std::array<std::optional<Tensor>, 8> kept_;
+  std::array<std::optional<Tensor>, 8> copies_;
   std::size_t count_ = 0;
 };
 
 ffc::Problem problem_of(const Tensor& u, int64_t filter, int64_t filter_reverse, ffc::DType filter_dtype, int64_t mode,
                         int64_t fft_size, int64_t k_rev_lag) {
-  STD_TORCH_CHECK(u.dim() == 3, "u must be [batch, channels, length]");
+  const auto sizes = u.sizes();
+  STD_TORCH_CHECK(sizes.size() == 3, "u must be [batch, channels, length]");
   STD_TORCH_CHECK(mode >= 0 && mode <= 2, "mode must be 0 (circular), 1 (causal) or 2 (bidirectional)");
   STD_TORCH_CHECK(k_rev_lag == 0 || k_rev_lag == 1, "k_rev_lag must be 0 or 1");
-  return {.batch = u.size(0),
-          .channels = u.size(1),
-          .length = u.size(2),
+  return {.batch = sizes[0],
+          .channels = sizes[1],
+          .length = sizes[2],
           .filter = filter,
           .filter_reverse = filter_reverse,
           .fft_size = fft_size,
@@ -95,7 +95,7 @@ ffc::Result<ffc::Plan> find_plan(const ffc::Problem& problem, const Place& place
   if (found.is_new && std::getenv("FFC_LOG"))
     call<0>("flashfftconv::log",
             found.plan ? found.plan->describe() : "by torch.fft: " + found.plan.status().message());
-  return found.plan;
+  return std::move(found.plan);
 }
 
 ffc::Plan plan_of(const ffc::Problem& problem, const Place& place) {
@@ -104,8 +104,8 @@ ffc::Plan plan_of(const ffc::Problem& problem, const Place& place) {
   return *plan;
 }
 
-Tensor new_rows(const Place& place, const Tensor& u) {
-  Tensor rows = place.empty(std::array{u.size(0), u.size(1), u.size(2)}, u.scalar_type());
+Tensor new_rows(const Place& place, const ffc::Problem& p) {
+  Tensor rows = place.empty(std::array{p.batch, p.channels, p.length}, scalar_type_of(p.dtype));
   return place.is_cuda() ? rows : on_huge_pages(std::move(rows));
 }
 
@@ -122,7 +122,7 @@ Tensor long_conv(const Tensor& u, const Tensor& k, const MaybeTensor& k_rev, con
         call<1>("flashfftconv::long_conv_by_fft", u, k, k_rev, pregate, postgate, skip, mode, fft_size, k_rev_lag)[0]);
   check(plan.status());
   Arguments view(u, place, problem);
-  Tensor y = new_rows(place, u);
+  Tensor y = new_rows(place, problem);
   Tensor workspace = scratch(place, plan->workspace_bytes(ffc::Pass::forward));
   check(ffc::forward(*plan,
                      {.u = view.rows("u", u),
@@ -136,7 +136,8 @@ Tensor long_conv(const Tensor& u, const Tensor& k, const MaybeTensor& k_rev, con
   return y;
 }
 
-// Which gradients are wanted, as bits in the order in which they are returned; the others come back empty.
+// Which gradients are wanted, as bits in the order in which they are returned. The others come back undefined, which
+// is None in Python: an empty tensor takes a microsecond to make and to hand over.
 enum Wanted : int64_t { kDu = 1, kDk = 2, kDkRev = 4, kDpregate = 8, kDpostgate = 16, kDskip = 32 };
 
 using Gradients = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
@@ -162,17 +163,17 @@ Gradients long_conv_backward(const Tensor& dy, const Tensor& u, const Tensor& k,
     return gradients_by_fft(dy, u, k, k_rev, pregate, postgate, skip, mode, fft_size, k_rev_lag, wanted);
   check(plan.status());
   Arguments view(u, place, problem);
-  const std::array<int64_t, 1> none{0};
-  auto rows = [&](int64_t bit) { return wanted & bit ? new_rows(place, u) : place.empty(none, u.scalar_type()); };
-  auto taps = [&](int64_t bit, const MaybeTensor& t) {
-    return wanted & bit && t ? place.empty(std::array{t->size(0), t->size(1)}, t->scalar_type())
-                             : place.empty(none, k.scalar_type());
+  auto rows = [&](int64_t bit) { return wanted & bit ? new_rows(place, problem) : Tensor(); };
+  auto taps = [&](int64_t bit, int64_t count) {
+    return wanted & bit && count
+               ? place.empty(std::array{problem.channels, count}, scalar_type_of(problem.filter_dtype))
+               : Tensor();
   };
-  const ScalarType skip_type = scalar_type_of(ffc::compute_type(problem.dtype));
-  Tensor du = rows(kDu), dk = taps(kDk, k), dk_rev = taps(kDkRev, k_rev), dpregate = rows(kDpregate),
-         dpostgate = rows(kDpostgate),
-         dskip = place.empty(std::array{wanted & kDskip ? problem.channels : 0}, skip_type);
-  auto pointer = [&](int64_t bit, const Tensor& t) { return wanted & bit ? t.data_ptr() : nullptr; };
+  Tensor du = rows(kDu), dk = taps(kDk, problem.filter), dk_rev = taps(kDkRev, problem.filter_reverse),
+         dpregate = rows(kDpregate), dpostgate = rows(kDpostgate), dskip;
+  if (wanted & kDskip)
+    dskip = place.empty(std::array{problem.channels}, scalar_type_of(ffc::compute_type(problem.dtype)));
+  auto pointer = [](const Tensor& t) { return t.defined() ? t.data_ptr() : nullptr; };
   Tensor workspace = scratch(place, plan->workspace_bytes(ffc::Pass::backward));
   check(ffc::backward(*plan,
                       {.dy = view.rows("dy", dy),
@@ -182,12 +183,12 @@ Gradients long_conv_backward(const Tensor& dy, const Tensor& u, const Tensor& k,
                        .pregate = view.rows("pregate", pregate),
                        .postgate = view.rows("postgate", postgate),
                        .skip = view.skip(skip),
-                       .du = pointer(kDu, du),
-                       .dk = pointer(kDk, dk),
-                       .dk_rev = pointer(kDkRev, dk_rev),
-                       .dpregate = pointer(kDpregate, dpregate),
-                       .dpostgate = pointer(kDpostgate, dpostgate),
-                       .dskip = pointer(kDskip, dskip)},
+                       .du = pointer(du),
+                       .dk = pointer(dk),
+                       .dk_rev = pointer(dk_rev),
+                       .dpregate = pointer(dpregate),
+                       .dpostgate = pointer(dpostgate),
+                       .dskip = pointer(dskip)},
                       execution_of(place, workspace)));
   return {du, dk, dk_rev, dpregate, dpostgate, dskip};
 }
@@ -262,7 +263,7 @@ Tensor long_conv_prepared(const Tensor& u, const Tensor& spectrum, int64_t filte
                   "spectrum is not aligned to ", ffc::kWorkspaceAlignment, " bytes");
   const ffc::Filter prepared(plan, spectrum_in(place, spectrum).data);
   Arguments view(u, place, problem);
-  Tensor y = new_rows(place, u);
+  Tensor y = new_rows(place, problem);
   Tensor workspace = scratch(place, plan.workspace_bytes(ffc::Pass::forward));
   check(ffc::forward(plan,
                      {.u = view.rows("u", u),

@@ -34,8 +34,9 @@ def test_gradients(case):
     expected = _ops.long_conv_backward(dy, *given, everything(given))
     named = {}
     for name, ours, other in zip(TENSORS, results, expected, strict=True):
-        assert ours.shape == other.shape and ours.dtype == other.dtype, name
-        if inputs[name] is not None:
+        assert (ours is None) == (other is None) == (inputs[name] is None), name
+        if ours is not None:
+            assert ours.shape == other.shape and ours.dtype == other.dtype, name
             named[name] = ours
     exact = gradients(inputs, case.how, dy, direct_sum if case.is_small else fft_sum)
     check_gradients(named, exact, inputs, dy, compute_dtype(case.dtype))
@@ -61,7 +62,6 @@ def test_each_gradient_alone_has_the_shapes_of_the_operator(mode):
             _ops.long_conv_backward(case.cotangent(), *given, bit),
             strict=True,
         ):
-            assert ours.shape == other.shape and ours.dtype == other.dtype
             torch.testing.assert_close(ours, other, rtol=1e-4, atol=1e-5)
 
 
@@ -84,8 +84,7 @@ def test_empty_batches_and_channels(mode, shape):
     assert fft_fallback.long_conv(*given).shape == shape
     results = fft_fallback.long_conv_backward(case.cotangent(), *given, everything(given))
     for ours, other in zip(results, _ops.long_conv_backward(case.cotangent(), *given, everything(given)), strict=True):
-        assert ours.shape == other.shape and ours.dtype == other.dtype
-        assert torch.equal(ours, other)
+        torch.testing.assert_close(ours, other, rtol=0, atol=0)
 
 
 def test_a_row_that_is_not_finite_stays_alone():
