@@ -35,6 +35,9 @@ const Kernel& planned(const Variant& v, Task task) {
   return task == Task::backward ? backward_of(v, true) : forward_of(v, task == Task::gated, true);
 }
 
+// What DeviceScope has made current in this thread: to ask the runtime at every launch would take longer.
+thread_local int current_device = 0;
+
 // On every device once: more than 48 KiB of shared memory must be asked for, and which code runs there is looked up.
 cudaError_t prepare(const Kernel& kernel, int device) {
   if (kernel.ready.has(device)) return cudaSuccess;
@@ -51,16 +54,14 @@ cudaError_t prepare(const Kernel& kernel, int device) {
 /// `follows`: the kernel before it on the stream is ours and of the same call. It may then start before that one has
 /// ended, and waits in its code for what it reads.
 cudaError_t launch_on(const Kernel& kernel, int blocks, const void* parameters, bool follows, void* stream) {
-  int device = 0;
-  if (const cudaError_t e = cudaGetDevice(&device)) return e;
-  if (const cudaError_t e = prepare(kernel, device)) return e;
+  if (const cudaError_t e = prepare(kernel, current_device)) return e;
   cudaLaunchAttribute overlap{};
   overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   overlap.val.programmaticStreamSerializationAllowed = 1;
   cudaLaunchConfig_t launch{};
   launch.gridDim = dim3(blocks), launch.blockDim = dim3(kernel.threads);
   launch.dynamicSmemBytes = kernel.shared_bytes, launch.stream = static_cast<cudaStream_t>(stream);
-  launch.attrs = &overlap, launch.numAttrs = follows && kernel.overlaps.has(device);
+  launch.attrs = &overlap, launch.numAttrs = follows && kernel.overlaps.has(current_device);
   void* arguments[] = {const_cast<void*>(parameters)};
   return cudaLaunchKernelExC(&launch, kernel.function, arguments);
 }
@@ -203,10 +204,9 @@ const char* error_text(int error) {
 
 int blocks_per_multiprocessor(const Variant& variant, Task task) {
   const Kernel& kernel = planned(variant, task);
-  int blocks = 0, device = 0;
+  int blocks = 0;
   if (kernel.function == nullptr) return 0;
-  cudaError_t e = cudaGetDevice(&device);
-  if (e == cudaSuccess) e = prepare(kernel, device);
+  cudaError_t e = prepare(kernel, current_device);
   if (e == cudaSuccess)
     e = cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel.function, kernel.threads, kernel.shared_bytes);
   cudaGetLastError();
@@ -245,12 +245,15 @@ DeviceFacts query_device(int index) {
 
 DeviceScope::DeviceScope(int index) {
   error_ = cudaGetDevice(&before_);
-  if (error_ == 0 && before_ != index) error_ = cudaSetDevice(index);
+  if (error_ == 0 && before_ != index) {
+    error_ = cudaSetDevice(index);
+    switched_ = error_ == 0;
+  }
   if (error_) cudaGetLastError();
+  current_device = index;
 }
 DeviceScope::~DeviceScope() {
-  int now = before_;
-  if (before_ >= 0 && cudaGetDevice(&now) == cudaSuccess && now != before_) cudaSetDevice(before_);
+  if (switched_) cudaSetDevice(before_);
 }
 
 }  // namespace ffc::cuda

@@ -91,14 +91,15 @@ struct FilterGradientJob {
 };
 
 /// cudaError_t as an int; 0 is success. The name and text of a failure come from error_text. `stream` is a
-/// cudaStream_t; the caller has made the stream's device the current one.
+/// cudaStream_t; the caller holds a DeviceScope of the stream's device.
 int launch_spectrum(const SpectrumJob& job, void* stream);
 int launch_forward(const ForwardJob& job, void* stream);
 int launch_backward(const BackwardJob& job, void* stream);
 int launch_filter_gradient(const FilterGradientJob& job, void* stream);
 const char* error_text(int error);
 
-/// Blocks of a variant's kernel that one multiprocessor holds; 0 if the device code has no such kernel.
+/// Blocks of a variant's kernel that one multiprocessor of the DeviceScope's device holds; 0 if the device code has no
+/// such kernel.
 int blocks_per_multiprocessor(const Variant& variant, Task task);
 /// How a block of a variant's kernel takes work: its `workers` take items (a channel and a split) each for itself, and
 /// of an item's rows so many at a time; a split of fewer leaves a worker partly idle. One item: a block is given no
@@ -127,7 +128,7 @@ struct DeviceFacts {
 };
 DeviceFacts query_device(int index);
 
-/// Makes a device current for a scope, and the one before it again after.
+/// Makes a device current for a scope, and the one before it again after. One at a time in a thread.
 class DeviceScope {
  public:
   explicit DeviceScope(int index);
@@ -139,6 +140,7 @@ class DeviceScope {
  private:
   int before_ = -1;
   int error_ = 0;
+  bool switched_ = false;
 };
 
 }  // namespace ffc::cuda

@@ -102,9 +102,12 @@ const char* kernel_name(const Variant& variant, Task task) {
 
 DeviceFacts query_device(int) { return fake::machine().facts; }
 
-DeviceScope::DeviceScope(int index) : before_(fake::machine().current_device), error_(fake::machine().failing_switch) {
+DeviceScope::DeviceScope(int index)
+    : before_(fake::machine().current_device), error_(fake::machine().failing_switch), switched_(before_ != index) {
   fake::machine().current_device = index;
 }
-DeviceScope::~DeviceScope() { fake::machine().current_device = before_; }
+DeviceScope::~DeviceScope() {
+  if (switched_) fake::machine().current_device = before_;
+}
 
 }  // namespace ffc::cuda
