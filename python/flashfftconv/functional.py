@@ -92,8 +92,11 @@ def long_conv(
         if not late:
             raise
         refused = error
-    check_call(u, k, mode, k_rev, k_rev_lag, fft_size, pregate, postgate, skip)
-    raise refused
+    try:
+        check_call(u, k, mode, k_rev, k_rev_lag, fft_size, pregate, postgate, skip)
+        raise refused
+    finally:
+        del refused  # its traceback holds this frame, and so the tensors
 
 
 class Filter:

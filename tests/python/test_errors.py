@@ -1,6 +1,8 @@
 """Bad input: which exception, and that it names the argument, what came and what is allowed; nothing is changed."""
 
+import gc
 import re
+import weakref
 
 import pytest
 import torch
@@ -166,6 +168,23 @@ def test_long_conv_however_it_is_called(changed, exception, parts, how):
     with torch.set_grad_enabled(how == "grad"), pytest.raises(exception) as caught:
         long_conv(**call)
     check_message(caught.value, parts)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"k": taps(H + 1, L)}, {"k_rev_lag": 7}], ids=["found by a check", "the kernel's own"]
+)
+def test_an_error_keeps_no_tensor(changed):
+    u = rows()
+    gone = weakref.ref(u)
+    gc.collect()
+    gc.disable()
+    try:
+        long_conv(**({"u": u, "k": taps()} | changed))
+    except (ValueError, RuntimeError):
+        del u
+    finally:
+        gc.enable()
+    assert gone() is None
 
 
 ROWS_ONLY = {"pregate", "postgate", "skip"}
