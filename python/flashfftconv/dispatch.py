@@ -16,8 +16,8 @@ from torch._C import (
     _dispatch_tls_set_dispatch_key_excluded,
     is_grad_enabled,
 )
+from torch._C._functorch import unwrap_if_dead
 from torch._functorch.autograd_function import enable_single_level_autograd_function
-from torch._functorch.utils import unwrap_dead_wrappers
 from torch.autograd import Function, forward_ad
 from torch.autograd.forward_ad import _set_fwd_grad_enabled, unpack_dual
 from torch.compiler import is_compiling
@@ -143,7 +143,10 @@ def autograd_kernel(function: type[Function]):
         if _are_functorch_transforms_active():
             with enable_single_level_autograd_function():
                 return apply(*args)
-        return apply(*unwrap_dead_wrappers(args)) if differentiates(args) else function.forward(*args)
+        if not differentiates(args):
+            return function.forward(*args)
+        # As torch's unwrap_dead_wrappers, whose generator takes twice as long.
+        return apply(*[unwrap_if_dead(a) if isinstance(a, Tensor) else a for a in args])
 
     return kernel
 
