@@ -25,13 +25,14 @@ constexpr int kNoDevice = 100;        // cudaErrorNoDevice
 // The device code counts rows and channels in 32 bits, and steps beyond the last.
 constexpr std::int64_t kMostRows = 1 << 30;
 
-// A backward pass may take 8 bytes a point of M and channel and this much more (so may further splits of a channel).
-// Where the spectra of all filters and the sums of all channels take more, chunks of channels go one after another, in
-// the same memory,
-constexpr std::int64_t kSumsBytes = 8 << 20;
+// A backward pass may take this much a point of M and channel, for the spectra of filters and one sum of each, and this
+// much more, for further splits of a channel and for what blocks keep. Where they take more, chunks of channels go one
+// after another, in the same memory,
+constexpr std::int64_t kPointBytes = 8, kMoreBytes = 8 << 20;
 // unless that takes this much longer: a chunk may have too few channels for all multiprocessors.
 constexpr double kChunksCost = 1.1;
-constexpr int kMostChunks = 6;  // each is three launches
+constexpr int kMostChunks = 6;           // each is three launches,
+constexpr double kChunkBytes = 1 << 20;  // as long as a block takes for these
 
 std::atomic<DeviceQuery> device_query{nullptr};
 
@@ -106,12 +107,13 @@ void resolve(RowsType& rows, const Problem& p) {
   if (rows.channel_stride == kContiguous) rows.channel_stride = p.length;
   if (rows.batch_stride == kContiguous) rows.batch_stride = p.channels * p.length;
 }
-// From a channel and a row of the batch on, of rows whose strides are resolved.
+// From a channel on, of rows whose strides are resolved.
 template <class RowsType>
-void begin_at(RowsType& rows, std::int64_t channel, std::int64_t row, DType type) {
+void begin_at(RowsType& rows, std::int64_t channel, DType type) {
   using Byte = std::conditional_t<std::is_const_v<std::remove_pointer_t<decltype(rows.data)>>, const char, char>;
-  const std::int64_t elements = channel * rows.channel_stride + row * rows.batch_stride;
-  if (rows.data) rows.data = static_cast<Byte*>(rows.data) + elements * static_cast<std::int64_t>(size_of(type));
+  if (rows.data)
+    rows.data =
+        static_cast<Byte*>(rows.data) + channel * rows.channel_stride * static_cast<std::int64_t>(size_of(type));
 }
 template <class TapsType>
 void resolve_taps(TapsType& taps, std::int64_t count) {
@@ -131,17 +133,17 @@ class CudaPlan final : public BackendPlan {
         size_(kSizes[variant.row]),
         fold_(make_fold(problem)),
         backward_blocks_(blocks_per_multiprocessor(variant, Task::backward)),
-        plain_grid_(grid_of(Task::plain, blocks_per_multiprocessor(variant, Task::plain), problem)),
-        gated_grid_(grid_of(Task::gated, blocks_per_multiprocessor(variant, Task::gated), problem)),
+        plain_grid_(forward_grid(Task::plain)),
+        gated_grid_(forward_grid(Task::gated)),
         chunk_(problem.channels) {
-    if (backward_blocks_) keeps_spectra() ? choose_launches() : choose_chunk();
+    if (backward_blocks_) choose_chunk();
   }
 
-  // The spectrum of a plan that got none ready; backward that of a chunk, its sums, and the spectra that it keeps.
+  // The spectrum of a plan that got none ready; backward that of a chunk, its sums, and what blocks keep.
   std::size_t workspace_bytes(Pass pass) const override {
     if (pass == Pass::forward) return spectrum_bytes();
     if (!backward_blocks_) return 0;
-    return kept_offset() + kept_bytes(variant_, launch_.batch, launch_.channels);
+    return kept_offset() + kept_bytes(variant_) * backward_grid_.grid.blocks;
   }
   std::size_t spectrum_bytes() const override { return spectrum_bytes(problem().channels); }
   int workers() const override { return 0; }
@@ -219,13 +221,10 @@ class CudaPlan final : public BackendPlan {
     text += "  algorithm: " + std::string(variant_.pairs ? "pairs of rows" : "right-angle") + " transform of " +
             points + " points\n  stages: " + str(size_.outer) + " x " + str(size_.radix) + " x 64, a row in " +
             str(size_.warps) + (size_.warps == 1 ? " warp\n" : " warps\n");
-    text += "  forward, plain: " + task_text(Task::plain, plain_grid_, p);
-    text += "  forward, gated: " + task_text(Task::gated, gated_grid_, p);
-    text += "  backward: " + (backward_blocks_ ? task_text(Task::backward, backward_grid_, launch_)
+    text += "  forward, plain: " + task_text(Task::plain, plain_grid_, p.channels);
+    text += "  forward, gated: " + task_text(Task::gated, gated_grid_, p.channels);
+    text += "  backward: " + (backward_blocks_ ? task_text(Task::backward, backward_grid_, chunk_)
                                                : "none of " + points + " points for " + architecture(facts_) + "\n");
-    if (keeps_spectra())
-      text +=
-          std::string("  filter's gradient: ") + kernel_name(variant_, Task::sums) + ", of the spectra that it keeps\n";
     text += "  workspace: " + str(workspace_bytes(Pass::forward)) + " bytes forward, " +
             str(workspace_bytes(Pass::backward)) + " backward; a prepared filter: " + str(spectrum_bytes()) + "\n";
     if (variant_.pairs)
@@ -243,61 +242,50 @@ class CudaPlan final : public BackendPlan {
   std::size_t spectrum_bytes(std::int64_t channels) const {
     return values_bytes(channels) + align(sizeof(float) * channels);
   }
-  std::size_t sum_bytes() const { return std::size_t{8} * size_.points; }
-  bool keeps_spectra() const { return kept_bytes(variant_, 1, 1) != 0; }
-  std::int64_t sum_splits() const { return keeps_spectra() ? 1 : backward_grid_.grid.splits; }
+  std::size_t sum_bytes() const { return std::size_t{4} * size_.points + sizeof(float); }
   std::size_t sums_offset() const { return spectrum_bytes(chunk_); }
-  std::size_t kept_offset() const { return sums_offset() + align(sum_bytes() * chunk_ * sum_splits()); }
+  // Sums are stored as spectra are.
+  std::size_t kept_offset() const { return sums_offset() + spectrum_bytes(chunk_ * backward_grid_.grid.splits); }
   // What a backward pass may take, unless it would be much slower.
-  std::int64_t room() const { return kSumsBytes + static_cast<std::int64_t>(sum_bytes()) * problem().channels; }
-  std::int64_t channel_bytes() const { return static_cast<std::int64_t>(sum_bytes() + 4 * size_.points); }
+  std::int64_t room() const { return kMoreBytes + kPointBytes * size_.points * problem().channels; }
 
-  // The part of the batch and of the channels that one launch takes.
-  struct Part {
-    std::int64_t batch = 0, channels = 0;
-    Part() = default;
-    Part(std::int64_t b, std::int64_t c) : batch(b), channels(c) {}
-    Part(const Problem& p) : batch(p.batch), channels(p.channels) {}
-  };
-
+  // All channels at once, if there is room for them and for as many splits as their kernel wants; else the chunks that
+  // are cheapest, of those that have such room, or any.
   void choose_chunk() {
-    const Problem& p = problem();
-    launch_ = p, backward_grid_ = grid_of(Task::backward, backward_blocks_, launch_);
-    if (channel_bytes() * chunk_ <= room()) return;
-    double least = kChunksCost * backward_grid_.cost;
-    const std::int64_t fewest = (p.channels + kMostChunks - 1) / kMostChunks;
-    for (std::int64_t channels = room() / channel_bytes(); channels >= fewest; --channels) {
-      const Part part(p.batch, channels), rest(p.batch, p.channels % channels);
-      const GridChoice grid = grid_of(Task::backward, backward_blocks_, part);
-      const double cost =
-          static_cast<double>(p.channels / channels) * grid.cost + grid_of(Task::backward, backward_blocks_, rest).cost;
-      if (cost > least || (cost == least && chunk_ < p.channels)) continue;
-      least = cost, chunk_ = channels, launch_ = part, backward_grid_ = grid;
-    }
+    const std::int64_t channels = problem().channels;
+    backward_grid_ = backward_grid(channels);
+    const bool whole = fits(channels, backward_grid_);
+    if (whole && backward_grid_.grid.splits >= wanted_splits()) return;
+    if (!choose_chunk(wanted_splits()) && !whole) choose_chunk(1);
   }
-
-  // Sums of as many channels as have their gradients transformed at a time; launches whose spectra take the rest of the
-  // memory, or as much as keeps all multiprocessors busy, and that give these even work.
-  void choose_launches() {
-    const Problem& p = problem();
-    launch_ = p;
-    if (p.batch == 0 || p.channels == 0) return;
-    chunk_ = std::min<std::int64_t>(p.channels, facts_.multiprocessors);
-    const std::int64_t together = variant_.pairs ? 2 : 1;
-    auto bytes = [&](std::int64_t batch, std::int64_t channels) {
-      return static_cast<std::int64_t>(kept_bytes(variant_, batch, channels));
-    };
-    const std::int64_t left = std::max(room() - channel_bytes() * chunk_,
-                                       bytes(together, facts_.multiprocessors * std::int64_t{backward_blocks_}));
-    launch_.batch = std::min(p.batch, left / bytes(together, 1) * together);
-    const std::int64_t most = std::min(chunk_, std::max<std::int64_t>(1, left / bytes(launch_.batch, 1)));
+  bool choose_chunk(std::int64_t least_splits) {
+    const std::int64_t all = problem().channels, fewest = (all + kMostChunks - 1) / kMostChunks;
+    GridProblem unbounded = backward_problem(all);
+    unbounded.most_splits = unbounded.kernel.splits = static_cast<int>(least_splits);
+    const double most = kChunksCost * choose_grid(unbounded).cost;
     double least = 0;
-    for (std::int64_t channels = most; channels > most / 2; --channels) {
-      const GridChoice grid = grid_of(Task::backward, backward_blocks_, {launch_.batch, channels});
-      const double cost = grid.cost / static_cast<double>(channels);
-      if (channels < most && cost >= least) continue;
-      least = cost, launch_.channels = channels, backward_grid_ = grid;
+    for (std::int64_t channels = all - 1; channels >= fewest; --channels) {
+      const GridChoice grid = backward_grid(channels);
+      if (!fits(channels, grid) || grid.grid.splits < least_splits) continue;
+      double cost = static_cast<double>(all / channels) * grid.cost + backward_grid(all % channels).cost;
+      if (cost > most) continue;
+      cost += kChunkBytes * static_cast<double>((all + channels - 1) / channels);
+      if (chunk_ < all && cost >= least) continue;
+      least = cost, chunk_ = channels, backward_grid_ = grid;
     }
+    return chunk_ < all;
+  }
+  // Splits of a channel that the backward kernel is faster with, or needs so that not too many rows are in a sum.
+  std::int64_t wanted_splits() const {
+    const BlockWork work = block_work(variant_, Task::backward);
+    const std::int64_t batch = problem().batch, groups = (batch + work.rows - 1) / work.rows;
+    return std::min<std::int64_t>(
+        groups, std::max<std::int64_t>(work.splits, (batch + work.rows_in_sum - 1) / work.rows_in_sum));
+  }
+  bool fits(std::int64_t channels, const GridChoice& choice) const {
+    return static_cast<std::int64_t>(sum_bytes()) * channels * (1 + choice.grid.splits) +
+               static_cast<std::int64_t>(kept_bytes(variant_)) * choice.grid.blocks <=
+           room();
   }
 
   // The values of some channels, then their factors.
@@ -310,21 +298,40 @@ class CudaPlan final : public BackendPlan {
     return {static_cast<char*>(spectrum.values) + std::int64_t{4} * size_.points * first, spectrum.factors + first};
   }
 
-  GridChoice grid_of(Task task, int blocks_per_multiprocessor, const Part& part) const {
-    const bool back = task == Task::backward, sums = back && !keeps_spectra();
+  GridProblem grid_problem(Task task, int blocks_per_multiprocessor, std::int64_t channels, int tensors) const {
     const Problem& p = problem();
     GridProblem g;
-    g.batch = part.batch, g.channels = part.channels;
+    g.batch = p.batch, g.channels = channels;
     g.kernel = block_work(variant_, task);
-    const int tensors = back ? 3 : task == Task::gated ? 4 : 2;  // at least
     g.row_bytes = tensors * static_cast<std::int64_t>(size_of(p.dtype)) * p.length;
-    g.sum_bytes = sums ? static_cast<std::int64_t>(sum_bytes()) : 0;
-    g.split_bytes = 4LL * size_.points + g.sum_bytes;
-    const std::int64_t blocks = static_cast<std::int64_t>(facts_.multiprocessors) * blocks_per_multiprocessor;
-    g.slots = std::max<std::int64_t>(1, blocks) * g.kernel.workers;
-    g.most_splits = part.batch;
-    if (sums && part.channels)
-      g.most_splits = (kSumsBytes + g.sum_bytes * part.channels) / (g.sum_bytes * part.channels);
+    g.split_bytes = 4LL * size_.points;
+    g.slots =
+        std::max<std::int64_t>(1, std::int64_t{facts_.multiprocessors} * blocks_per_multiprocessor) * g.kernel.workers;
+    g.most_splits = p.batch;
+    return g;
+  }
+  GridChoice forward_grid(Task task) const {
+    return choose_grid(
+        grid_problem(task, blocks_per_multiprocessor(variant_, task), problem().channels, task == Task::gated ? 4 : 2));
+  }
+  GridProblem backward_problem(std::int64_t channels) const {
+    GridProblem g = grid_problem(Task::backward, backward_blocks_, channels, 3);  // tensors, at least
+    g.sum_bytes = static_cast<std::int64_t>(sum_bytes());
+    g.split_bytes += g.sum_bytes;
+    g.kernel.splits = static_cast<int>(wanted_splits());
+    return g;
+  }
+  GridChoice backward_grid(std::int64_t channels) const {
+    GridProblem g = backward_problem(channels);
+    auto bytes = [&](std::int64_t splits) {
+      return g.sum_bytes * channels * (1 + splits) +
+             static_cast<std::int64_t>(kept_bytes(variant_)) * std::min(channels * splits, g.slots) / g.kernel.workers;
+    };
+    if (channels > 0) {
+      const std::int64_t left = room() - bytes(g.batch) + g.sum_bytes * channels * g.batch;  // if all slots are busy
+      g.most_splits = std::max<std::int64_t>(1, left / (g.sum_bytes * channels));
+      while (g.most_splits < g.batch && bytes(g.most_splits + 1) <= room()) ++g.most_splits;
+    }
     return choose_grid(g);
   }
 
@@ -343,42 +350,40 @@ class CudaPlan final : public BackendPlan {
                      char* workspace, void* stream) const {
     const Problem& p = problem();
     const std::int64_t channels = std::min(chunk_, p.channels - first);
-    float* const sums = reinterpret_cast<float*>(workspace + sums_offset());
-    for (std::int64_t channel = 0; channel < channels; channel += launch_.channels)
-      for (std::int64_t row = 0; row < p.batch; row += launch_.batch) {
-        const std::int64_t at = first + channel;
-        BackwardJob job{.variant = variant_,
-                        .grid = backward_grid_.grid,
-                        .batch = std::min(launch_.batch, p.batch - row),
-                        .channels = std::min(launch_.channels, channels - channel),
-                        .length = p.length,
-                        .dy = given.dy,
-                        .u = given.u,
-                        .pregate = given.pregate,
-                        .postgate = given.postgate,
-                        .skip = given.skip ? static_cast<const float*>(given.skip) + at : nullptr,
-                        .spectrum = part_of(spectrum, channel),
-                        .follows = !given.filter || channel > 0 || row > 0,
-                        .du = given.du,
-                        .dpregate = given.dpregate,
-                        .dpostgate = given.dpostgate,
-                        .sums = filter_wanted ? sums + 2 * size_.points * channel : nullptr,
-                        .adds = row > 0,
-                        .kept = filter_wanted && keeps_spectra() ? workspace + kept_offset() : nullptr};
-        for (ConstRows* rows : {&job.dy, &job.u, &job.pregate, &job.postgate})
-          resolve(*rows, p), begin_at(*rows, at, row, p.dtype);
-        for (Rows* rows : {&job.du, &job.dpregate, &job.dpostgate})
-          resolve(*rows, p), begin_at(*rows, at, row, p.dtype);
-        if (Status s = status_of(launch_backward(job, stream), Task::backward); !s) return s;
-      }
+    const Spectrum sums = spectrum_in(workspace + sums_offset(), chunk_ * backward_grid_.grid.splits);
+    if (p.batch > 0) {
+      BackwardJob job{.variant = variant_,
+                      .grid = backward_grid_.grid,
+                      .batch = p.batch,
+                      .channels = channels,
+                      .length = p.length,
+                      .dy = given.dy,
+                      .u = given.u,
+                      .pregate = given.pregate,
+                      .postgate = given.postgate,
+                      .skip = given.skip ? static_cast<const float*>(given.skip) + first : nullptr,
+                      .spectrum = spectrum,
+                      .follows = !given.filter,
+                      .du = given.du,
+                      .dpregate = given.dpregate,
+                      .dpostgate = given.dpostgate,
+                      .sums = filter_wanted ? static_cast<std::uint32_t*>(sums.values) : nullptr,
+                      .sum_factors = filter_wanted ? sums.factors : nullptr,
+                      .kept = filter_wanted && kept_bytes(variant_) ? workspace + kept_offset() : nullptr};
+      for (ConstRows* rows : {&job.dy, &job.u, &job.pregate, &job.postgate})
+        resolve(*rows, p), begin_at(*rows, first, p.dtype);
+      for (Rows* rows : {&job.du, &job.dpregate, &job.dpostgate}) resolve(*rows, p), begin_at(*rows, first, p.dtype);
+      if (Status s = status_of(launch_backward(job, stream), Task::backward); !s) return s;
+    }
     if (!filter_wanted) return {};
     FilterGradientJob job{.variant = variant_,
                           .fold = fold_,
                           .channels = channels,
                           .filter = p.filter,
                           .filter_reverse = p.filter_reverse,
-                          .splits = p.batch == 0 ? 0 : static_cast<int>(sum_splits()),  // no rows: the sum of none
-                          .sums = sums,
+                          .splits = p.batch == 0 ? 0 : backward_grid_.grid.splits,  // no rows: the sum of none
+                          .sums = static_cast<const std::uint32_t*>(sums.values),
+                          .factors = sums.factors,
                           .dk = given.dk,
                           .dk_rev = given.dk_rev,
                           .filter_dtype = p.filter_dtype,
@@ -409,13 +414,13 @@ class CudaPlan final : public BackendPlan {
     return error ? failed(std::string("CUDA kernel ") + kernel_name(variant_, task), error) : Status();
   }
 
-  std::string task_text(Task task, const GridChoice& choice, const Part& part) const {
+  std::string task_text(Task task, const GridChoice& choice, std::int64_t channels) const {
     char waves[32];
     std::snprintf(waves, sizeof waves, "%.2f", choice.waves);
-    return std::string(kernel_name(variant_, task)) + ", " + std::to_string(part.channels) + " channels x " +
+    return std::string(kernel_name(variant_, task)) + ", " + std::to_string(channels) + " channels x " +
            std::to_string(choice.grid.splits) + " splits of up to " + std::to_string(choice.rows_per_split) +
            " rows on " + std::to_string(choice.grid.blocks) + " blocks (" + waves + " waves)" +
-           (part.channels < problem().channels || part.batch < problem().batch ? ", part after part\n" : "\n");
+           (channels < problem().channels ? ", chunk after chunk\n" : "\n");
   }
 
   DeviceFacts facts_;
@@ -424,9 +429,8 @@ class CudaPlan final : public BackendPlan {
   Fold fold_;
   int backward_blocks_;
   GridChoice plain_grid_, gated_grid_;
-  std::int64_t chunk_;        // channels whose sums share memory and are transformed in one launch
-  Part launch_;               // of a chunk, of one launch
-  GridChoice backward_grid_;  // of launch_
+  std::int64_t chunk_;        // channels that a backward launch takes
+  GridChoice backward_grid_;  // of a chunk
 };
 
 }  // namespace

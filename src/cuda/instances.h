@@ -35,6 +35,9 @@ struct Kernel {
   int workers = 1;               // of a block, each with items of its own
   int splits = 1;                // of a channel's rows: at least so many are faster
   bool one_item = false;         // a block is given one item: new blocks take up what finished ones leave
+  int rows_in_sum = 0;           // of a split that adds in halves; 0: any
+  int kept_bytes = 0;            // of device memory that a block needs
+  int parts = 1;                 // of a channel's spectrum, each for a block of its own
   mutable DeviceSet ready{};     // where it may be launched
   mutable DeviceSet overlaps{};  // of those, where its code waits for the kernel before by itself (sm_90)
 };
@@ -42,7 +45,6 @@ struct Kernel {
 struct RowKernels {
   Kernel forward[2][2][2][2];  // [right-angle, pairs][plain, gated][fp16, bf16][rows aligned to 16 bytes, any]
   Kernel backward[2][2][2];    // [right-angle, pairs][fp16, bf16][aligned, any]
-  Kernel sums[2];              // [right-angle, pairs], where the backward kernel is a pass that leaves spectra behind
   Kernel spectrum;
   Kernel gradient;
 };

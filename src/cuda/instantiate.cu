@@ -2,8 +2,6 @@
 #include "cuda/instances.h"
 #include "cuda/kernels/filter_gradient.cuh"
 #include "cuda/kernels/filter_spectrum.cuh"
-#include "cuda/kernels/serial_backward.cuh"
-#include "cuda/kernels/spectral_sums.cuh"
 #include "cuda/kernels/staged_backward.cuh"
 #include "cuda/kernels/staged_forward.cuh"
 #include "cuda/kernels/streamed_backward.cuh"
@@ -64,14 +62,6 @@ Kernel backward_kernel() {
             K::kSharedBytes,
             K::kRows * K::kTeams,
             1};
-  } else if constexpr (kSizes[ROW].points <= kLargestSerialBackward) {
-    using K = SerialBackward<ROW, PAIRS, Type, Access>;
-    return {reinterpret_cast<const void*>(&serial_backward<ROW, PAIRS, Type, Access>),
-            "serial_backward",
-            K::kThreads,
-            K::kSharedBytes,
-            K::kRows,
-            1};
   } else {
     using K = StreamedBackward<ROW, PAIRS, Type, Access>;
     return {reinterpret_cast<const void*>(&streamed_backward<ROW, PAIRS, Type, Access>),
@@ -80,16 +70,10 @@ Kernel backward_kernel() {
             K::kSharedBytes,
             K::kRows,
             1,
-            kBackwardSplits};
-  }
-}
-
-template <int ROW, bool PAIRS>
-Kernel sums_kernel() {
-  if constexpr (kSizes[ROW].points > kLargestSerialBackward) {
-    return {reinterpret_cast<const void*>(&spectral_sums<ROW, PAIRS>), "spectral_sums", SpectralSums<ROW>::kThreads};
-  } else {
-    return {};
+            kBackwardSplits<ROW, PAIRS>,
+            false,
+            kMostInSum * K::kRows,
+            keeps_in_shared_memory(kSizes[ROW]) ? 0 : 4 * kSizes[ROW].points};
   }
 }
 
@@ -107,15 +91,16 @@ void add_rows(RowKernels& kernels) {
 
 template <int ROW>
 RowKernels make() {
-  using F = FilterTransform<ROW>;
+  using Spectrum = FilterSpectrum<ROW>;
+  using Gradient = FilterGradient<ROW>;
   RowKernels kernels;
   add_rows<ROW, false, Half>(kernels), add_rows<ROW, false, BFloat>(kernels);
   add_rows<ROW, true, Half>(kernels), add_rows<ROW, true, BFloat>(kernels);
-  kernels.spectrum = {reinterpret_cast<const void*>(&filter_spectrum<ROW>), "filter_spectrum", F::kThreads,
-                      F::kSharedBytes};
-  kernels.sums[0] = sums_kernel<ROW, false>(), kernels.sums[1] = sums_kernel<ROW, true>();
-  kernels.gradient = {reinterpret_cast<const void*>(&filter_gradient<ROW>), "filter_gradient", F::kThreads,
-                      F::kSharedBytes};
+  kernels.spectrum = {reinterpret_cast<const void*>(&filter_spectrum<ROW>), "filter_spectrum", Spectrum::F::kThreads,
+                      Spectrum::kSharedBytes};
+  kernels.spectrum.parts = Spectrum::F::kParts;
+  kernels.gradient = {reinterpret_cast<const void*>(&filter_gradient<ROW>), "filter_gradient", Gradient::F::kThreads,
+                      Gradient::kSharedBytes};
   return kernels;
 }
 

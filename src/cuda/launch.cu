@@ -9,7 +9,6 @@
 #include "cuda/kernels/arguments.cuh"
 #include "cuda/kernels/filter_gradient.cuh"
 #include "cuda/kernels/filter_spectrum.cuh"
-#include "cuda/kernels/spectral_sums.cuh"
 #include "cuda/launch.h"
 
 namespace ffc::cuda {
@@ -31,7 +30,6 @@ const Kernel& backward_of(const Variant& v, bool aligned) {
 }
 // What a plan goes by. Rows at any address take the same work.
 const Kernel& planned(const Variant& v, Task task) {
-  if (task == Task::sums) return kernels_of(v.row).sums[v.pairs];
   return task == Task::backward ? backward_of(v, true) : forward_of(v, task == Task::gated, true);
 }
 
@@ -103,46 +101,14 @@ FoldView view(const Fold& f, bool pairs) {
   return {positive, f.negative_lo, f.negative_hi, f.base, f.sign, f.from_reverse};
 }
 
-// Where the spectra of x and of g and the exponents of their rows lie.
-struct Kept {
-  uint4* spectra[2];
-  int* exponents[2];
-  std::size_t bytes;
-
-  Kept(void* memory, const Variant& variant, std::int64_t batch, std::int64_t channels) {
-    const std::int64_t rows = channels * ((batch + variant.pairs) / (1 + variant.pairs));
-    const std::int64_t words = rows * (kSizes[variant.row].points / 4), scales = channels * batch;
-    uint4* values = static_cast<uint4*>(memory);
-    spectra[0] = values, spectra[1] = values + words;
-    exponents[0] = reinterpret_cast<int*>(values + 2 * words), exponents[1] = exponents[0] + scales;
-    bytes = 2 * (words * sizeof(uint4) + scales * sizeof(int));
-  }
-};
-
-// Rows, and where spectra are kept, the sums of their products.
-int launch_streamed(const BackwardJob& job, const BackwardParameters& rows, const Kernel& kernel, void* stream) {
-  StreamedBackwardParameters p{rows};
-  p.sums = nullptr;
-  if (job.sums) {
-    const Kept kept(job.kept, job.variant, job.batch, job.channels);
-    for (int i : {0, 1}) p.spectra[i] = kept.spectra[i], p.exponents[i] = kept.exponents[i];
-  }
-  if (int e = launch(kernel, job.grid.blocks, &p, job.follows, stream)) return e;
-  if (!job.sums) return 0;
-  const Kernel& sums = planned(job.variant, Task::sums);
-  const SumsParameters of{p.spectra[0], p.spectra[1], p.exponents[0], p.exponents[1],
-                          rows.sums,    p.work.batch, job.adds};
-  const int blocks_of_channel = kSizes[job.variant.row].points / 4 / sums.threads;
-  return launch(sums, p.work.channels * blocks_of_channel, &of, true, stream);
-}
-
 }  // namespace
 
 int launch_spectrum(const SpectrumJob& job, void* stream) {
   const SpectrumParameters p{view(job.k, job.filter_dtype),          view(job.k_rev, job.filter_dtype),
                              view(job.fold, job.variant.pairs),      job.variant.pairs,
                              static_cast<u32*>(job.spectrum.values), job.spectrum.factors};
-  return launch(kernels_of(job.variant.row).spectrum, static_cast<int>(job.channels), &p, false, stream);
+  const Kernel& kernel = kernels_of(job.variant.row).spectrum;
+  return launch(kernel, static_cast<int>(job.channels) * kernel.parts, &p, false, stream);
 }
 
 int launch_forward(const ForwardJob& job, void* stream) {
@@ -173,15 +139,17 @@ int launch_backward(const BackwardJob& job, void* stream) {
                              static_cast<const u32*>(job.spectrum.values),
                              job.spectrum.factors,
                              job.skip,
-                             reinterpret_cast<float4*>(job.sums),
+                             job.sums,
+                             job.sum_factors,
+                             static_cast<uint4*>(job.kept),
                              {static_cast<int>(job.batch), static_cast<int>(job.channels), job.grid.splits},
                              static_cast<int>(job.length)};
-  if (planned(job.variant, Task::sums).function) return launch_streamed(job, p, kernel, stream);
   return launch(kernel, job.grid.blocks, &p, job.follows, stream);
 }
 
 int launch_filter_gradient(const FilterGradientJob& job, void* stream) {
-  const GradientParameters p{reinterpret_cast<float2*>(job.sums),
+  const GradientParameters p{job.sums,
+                             job.factors,
                              job.splits,
                              static_cast<int>(job.channels),
                              view(job.dk, job.filter_dtype),
@@ -215,13 +183,11 @@ int blocks_per_multiprocessor(const Variant& variant, Task task) {
 
 BlockWork block_work(const Variant& variant, Task task) {
   const Kernel& kernel = planned(variant, task);
-  return {std::max(1, kernel.workers), std::max(1, kernel.rows), kernel.splits, kernel.one_item};
+  return {std::max(1, kernel.workers), std::max(1, kernel.rows), kernel.splits, kernel.one_item,
+          kernel.rows_in_sum ? kernel.rows_in_sum : INT32_MAX};
 }
 
-std::size_t kept_bytes(const Variant& variant, std::int64_t batch, std::int64_t channels) {
-  if (!planned(variant, Task::sums).function) return 0;
-  return Kept(nullptr, variant, batch, channels).bytes;
-}
+std::size_t kept_bytes(const Variant& variant) { return planned(variant, Task::backward).kept_bytes; }
 
 const char* kernel_name(const Variant& variant, Task task) { return planned(variant, task).name; }
 

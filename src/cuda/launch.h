@@ -23,9 +23,8 @@ struct Variant {
   DType dtype = DType::f16;
 };
 
-/// A variant's kernels: forward without gates, forward with one or two, backward, and the sums of the spectra that a
-/// backward launch keeps.
-enum class Task { plain, gated, backward, sums };
+/// A variant's kernels: forward without gates, forward with one or two, backward.
+enum class Task { plain, gated, backward };
 
 /// How the work of a batch is spread: `splits` blocks share the rows of one channel, `blocks` run at a time.
 struct Grid {
@@ -39,7 +38,8 @@ struct Spectrum {
   float* factors = nullptr;
 };
 
-/// h = fold(k, k_rev), its transform in fp32, scaled by a power of two a channel so that max |H| is in (1/2, 1].
+/// h = fold(k, k_rev), its transform in fp32, scaled by a power of two a channel so that sum |h| is in (1/2, 1], and
+/// |H| at most 1.
 struct SpectrumJob {
   Variant variant{};
   Fold fold{};
@@ -61,8 +61,8 @@ struct ForwardJob {
   Rows y{};
 };
 
-/// du, dpregate, dpostgate, and sums[split][channel][points] = sum_b G conj X, complex fp32 in the order of the stages.
-/// Kernels that keep spectra (kept_bytes) give one sum for all splits.
+/// du, dpregate, dpostgate, and sums[split][channel][points] = sum_b G conj X, complex half, as a Spectrum's values,
+/// times sum_factors[split][channel].
 struct BackwardJob {
   Variant variant{};
   Grid grid{};
@@ -70,11 +70,11 @@ struct BackwardJob {
   ConstRows dy{}, u{}, pregate{}, postgate{};
   const float* skip = nullptr;
   Spectrum spectrum{};
-  bool follows = false;  ///< launch_spectrum, or another part of the same pass, was the last launch on the stream
+  bool follows = false;  ///< launch_spectrum was the last launch on the stream
   Rows du{}, dpregate{}, dpostgate{};
-  float* sums = nullptr;  ///< null: no gradient of filter or skip is wanted
-  bool adds = false;      ///< to what is in the sums; kernels that keep spectra only
-  void* kept = nullptr;   ///< kept_bytes, if there are sums
+  std::uint32_t* sums = nullptr;  ///< null: no gradient of filter or skip is wanted
+  float* sum_factors = nullptr;
+  void* kept = nullptr;  ///< kept_bytes a block, if there are sums
 };
 
 /// dk, dk_rev, dskip from the sums: C = inverse(sum over splits), then the fold's adjoint. Null outputs are left out.
@@ -84,7 +84,8 @@ struct FilterGradientJob {
   Fold fold{};
   std::int64_t channels = 0, filter = 0, filter_reverse = 0;
   int splits = 1;
-  float* sums = nullptr;  ///< overwritten
+  const std::uint32_t* sums = nullptr;
+  const float* factors = nullptr;  ///< of the sums
   Taps dk{}, dk_rev{};
   DType filter_dtype = DType::f32;
   float* dskip = nullptr;
@@ -103,17 +104,19 @@ const char* error_text(int error);
 int blocks_per_multiprocessor(const Variant& variant, Task task);
 /// How a block of a variant's kernel takes work: its `workers` take items (a channel and a split) each for itself, and
 /// of an item's rows so many at a time; a split of fewer leaves a worker partly idle. One item: a block is given no
-/// second one. Splits: at least so many are faster, where the batch has them.
+/// second one. Splits: at least so many are faster, where the batch has them. Rows in a sum: with more of them its
+/// rounding is felt.
 struct BlockWork {
   int workers = 1;
   int rows = 1;
   int splits = 1;
   bool one_item = false;
+  int rows_in_sum = INT32_MAX;
 };
 BlockWork block_work(const Variant& variant, Task task);
-/// Device memory in which a backward launch keeps the spectra of so many rows a channel until they are summed; 0 if its
-/// kernel has both spectra of a row at hand and sums by itself.
-std::size_t kept_bytes(const Variant& variant, std::int64_t batch, std::int64_t channels);
+/// Device memory in which a block of a backward launch keeps one spectrum until it meets another; 0 if its kernel has
+/// both at hand.
+std::size_t kept_bytes(const Variant& variant);
 /// The name under which the kernel of a variant is known to profilers, for logs and tests.
 const char* kernel_name(const Variant& variant, Task task);
 

@@ -20,10 +20,8 @@ inline constexpr Size kSizes[] = {
 };
 inline constexpr int kSizeCount = sizeof(kSizes) / sizeof(kSizes[0]);
 
-/// Largest transform of which a multiprocessor holds two rows on their way, and the sums in registers.
+/// Largest transform of which a multiprocessor holds two rows on their way, and the sums in registers. Beyond, rows go
+/// one after the other, and sums lie in device memory.
 inline constexpr int kLargestStagedBackward = 8192;
-/// Largest transform of which it holds the spectra of two rows, one after the other, and the sums in registers. Beyond,
-/// spectra wait in device memory.
-inline constexpr int kLargestSerialBackward = 16384;
 
 }  // namespace ffc::cuda

@@ -249,16 +249,23 @@ TEST_CASE_FIXTURE(Fixture, "backward: spectrum, rows, and the filter's gradient 
   CHECK(rows.grid.splits > 1);
   CHECK(filter.splits == rows.grid.splits);
   CHECK(filter.sums == rows.sums);
-  CHECK(memory.holds(rows.sums, std::size_t{8} * 2048 * 2 * rows.grid.splits));
+  CHECK(filter.factors == rows.sum_factors);
+  CHECK(memory.holds(rows.sums, std::size_t{4} * 2048 * 2 * rows.grid.splits));
+  CHECK(memory.holds(rows.sum_factors, sizeof(float) * 2 * rows.grid.splits));
   CHECK(reinterpret_cast<std::uintptr_t>(rows.sums) % 64 == 0);
   CHECK(filter.dk.channel_stride == 2000);
   CHECK(filter.filter == 2000);
   CHECK(filter.dskip == nullptr);
   CHECK(rows.du.batch_stride == 4000);
   CHECK(rows.dpregate.data == nullptr);
-  // Sums begin behind the factors, which are whole.
-  for (std::size_t i = 0; i < sizeof(float) * 2; ++i)
-    CHECK(std::to_integer<int>(reinterpret_cast<const std::byte*>(spectrum.spectrum.factors)[i]) == 0x22);
+  // Sums begin behind the factors, which are whole; and so are the sums, and their factors behind them.
+  auto holds_only = [](const void* memory_of, std::size_t bytes, int value) {
+    const auto* at = static_cast<const std::byte*>(memory_of);
+    return std::all_of(at, at + bytes, [&](std::byte b) { return std::to_integer<int>(b) == value; });
+  };
+  CHECK(holds_only(spectrum.spectrum.factors, sizeof(float) * 2, 0x22));
+  CHECK(holds_only(rows.sums, std::size_t{4} * 2048 * 2 * rows.grid.splits, 0x33));
+  CHECK(holds_only(rows.sum_factors, sizeof(float) * 2 * rows.grid.splits, 0x55));
 
   machine.launches.clear();
   BackwardArguments only_du = backward_arguments();
@@ -296,79 +303,73 @@ TEST_CASE_FIXTURE(Fixture, "sizes whose backward pass the device does not take s
   CHECK(ffc::make_plan(causal(8192), kGpu)->supports(Pass::backward).ok());
 }
 
-TEST_CASE_FIXTURE(Fixture, "spectra that wait have memory behind the sums; rows and channels go part after part") {
+TEST_CASE_FIXTURE(Fixture, "a spectrum that waits has memory behind the sums, in every block; channels go in chunks") {
   for (Problem p : {causal(32768), circular(32768, 32768)}) {
     CAPTURE(static_cast<int>(p.mode));
-    const std::int64_t batch = 601, together = p.mode == Mode::circular ? 2 : 1;
-    p.channels = 300, p.batch = batch, p.filter = 32768;
+    p.channels = 300, p.batch = 61, p.filter = 32768;
     machine.launches.clear();
     const auto plan = ffc::make_plan(p, kGpu);
     REQUIRE(plan);
-    CHECK(plan->describe().find("part after part") != std::string::npos);
-    CHECK(plan->describe().find("fake_sums_32768") != std::string::npos);
+    CHECK(plan->describe().find("chunk after chunk") != std::string::npos);
     const Memory memory(plan->workspace_bytes(Pass::backward));
     BackwardArguments a = backward_arguments();
     a.skip = device_pointer(7), a.dskip = device_pointer(8);
     REQUIRE(ffc::backward(*plan, a, {.workspace = memory.workspace()}));
-    std::vector<int> times(static_cast<std::size_t>(300) * batch);  // that a row has gone through
-    int parts = 0;                                                  // launches of a part of the batch
-    std::int64_t first = 0, summed = 0;                             // channels of the chunk before; of this chunk
-    void* values = nullptr;                                         // of its filters' spectrum
-    for (std::size_t i = 0; i < machine.launches.size(); ++i) {
-      if (std::holds_alternative<SpectrumJob>(machine.launches[i].job)) {
-        const auto& spectrum = job<SpectrumJob>(static_cast<int>(i));
-        CHECK(spectrum.k.data == static_cast<float*>(device_pointer(2)) + 32768 * first);
-        CHECK(memory.holds(spectrum.spectrum.values, std::size_t{4} * 32768 * spectrum.channels));
-        CHECK(memory.holds(spectrum.spectrum.factors, sizeof(float) * spectrum.channels));
-        values = spectrum.spectrum.values;
-        continue;
-      }
-      if (std::holds_alternative<FilterGradientJob>(machine.launches[i].job)) {
-        const auto& filter = job<FilterGradientJob>(static_cast<int>(i));
-        CHECK(filter.splits == 1);
-        CHECK(filter.channels == summed);
-        CHECK(filter.dskip == static_cast<float*>(device_pointer(8)) + first);
-        first += summed, summed = 0;
-        continue;
-      }
-      const auto& rows = job<BackwardJob>(static_cast<int>(i));
-      const std::int64_t at = (static_cast<const char*>(rows.dy.data) - static_cast<char*>(device_pointer(4))) / 2;
-      const std::int64_t channel = at / 32768 % 300, row = at / 32768 / 300;
-      REQUIRE(rows.batch > 0);
-      REQUIRE(channel + rows.channels <= 300);
-      REQUIRE(row + rows.batch <= batch);
-      for (std::int64_t h = channel; h < channel + rows.channels; ++h)
-        for (std::int64_t b = row; b < row + rows.batch; ++b) ++times[static_cast<std::size_t>(300 * b + h)];
-      parts += rows.batch < batch;
-      CHECK((row + rows.batch == batch || rows.batch % together == 0));
-      summed = std::max(summed, channel - first + rows.channels);
-      CHECK(rows.adds == (row > 0));
+    REQUIRE(machine.launches.size() % 3 == 0);
+    std::int64_t first = 0;  // channels of the chunks before
+    for (int i = 0; i < static_cast<int>(machine.launches.size()); i += 3) {
+      const auto& spectrum = job<SpectrumJob>(i);
+      const auto& rows = job<BackwardJob>(i + 1);
+      const auto& filter = job<FilterGradientJob>(i + 2);
+      const std::size_t channels = rows.channels, sums = channels * rows.grid.splits;
+      CHECK(spectrum.channels == rows.channels);
+      CHECK(filter.channels == rows.channels);
+      CHECK(spectrum.k.data == static_cast<float*>(device_pointer(2)) + 32768 * first);
+      CHECK(rows.dy.data == static_cast<std::uint16_t*>(device_pointer(4)) + 32768 * first);
+      CHECK(rows.skip == static_cast<float*>(device_pointer(7)) + first);
+      CHECK(filter.dskip == static_cast<float*>(device_pointer(8)) + first);
+      CHECK(rows.batch == 61);
       CHECK(rows.follows);
-      CHECK(rows.spectrum.values == static_cast<std::byte*>(values) + std::size_t{4} * 32768 * (channel - first));
-      CHECK(static_cast<std::byte*>(values) + std::size_t{4} * 32768 * (channel - first + rows.channels) <=
+      CHECK(rows.spectrum.values == spectrum.spectrum.values);
+      CHECK(filter.splits == rows.grid.splits);
+      // Everything lies behind what comes before it.
+      CHECK(memory.holds(spectrum.spectrum.values, std::size_t{4} * 32768 * channels));
+      CHECK(static_cast<std::byte*>(spectrum.spectrum.values) + std::size_t{4} * 32768 * channels <=
+            reinterpret_cast<std::byte*>(spectrum.spectrum.factors));
+      CHECK(reinterpret_cast<std::byte*>(spectrum.spectrum.factors + channels) <=
             reinterpret_cast<std::byte*>(rows.sums));
-      CHECK(rows.skip == static_cast<float*>(device_pointer(7)) + channel);
-      CHECK(memory.holds(rows.kept, kept_bytes(rows.variant, rows.batch, rows.channels)));
-      CHECK(memory.holds(rows.sums, std::size_t{8} * 32768 * rows.channels));
-      CHECK(static_cast<std::byte*>(rows.kept) >=
-            reinterpret_cast<std::byte*>(rows.sums) + std::size_t{8} * 32768 * rows.channels);
+      CHECK(reinterpret_cast<std::byte*>(rows.sums) + std::size_t{4} * 32768 * sums <=
+            reinterpret_cast<std::byte*>(rows.sum_factors));
+      CHECK(reinterpret_cast<std::byte*>(rows.sum_factors + sums) <= static_cast<std::byte*>(rows.kept));
+      CHECK(memory.holds(rows.kept, kept_bytes(rows.variant) * rows.grid.blocks));
       CHECK(reinterpret_cast<std::uintptr_t>(rows.kept) % 16 == 0);
+      first += rows.channels;
     }
     CHECK(first == 300);
-    CHECK(parts > 0);
-    CHECK(*std::min_element(times.begin(), times.end()) == 1);
-    CHECK(*std::max_element(times.begin(), times.end()) == 1);
 
     machine.launches.clear();
     a.dk = {}, a.dskip = nullptr;
     REQUIRE(ffc::backward(*plan, a, {.workspace = memory.workspace()}));
     CHECK(job<BackwardJob>(1).kept == nullptr);
+    CHECK(job<BackwardJob>(1).sums == nullptr);
   }
   machine.launches.clear();
   const auto shorter = ffc::make_plan(causal(16384), kGpu);
   const Memory less(shorter->workspace_bytes(Pass::backward));
   REQUIRE(ffc::backward(*shorter, backward_arguments(), {.workspace = less.workspace()}));
   CHECK(job<BackwardJob>(1).kept == nullptr);
+}
+
+TEST_CASE_FIXTURE(Fixture, "a sum in halves takes sixteen rows, or pairs, where memory has room for so many sums") {
+  for (Problem p : {causal(16384), circular(16384, 16384)}) {
+    const int together = p.mode == Mode::circular ? 2 : 1;
+    p.channels = 64, p.batch = 64 * together, p.filter = 16384;
+    const auto plan = ffc::make_plan(p, kGpu);
+    const Memory memory(plan->workspace_bytes(Pass::backward));
+    machine.launches.clear();
+    REQUIRE(ffc::backward(*plan, backward_arguments(), {.workspace = memory.workspace()}));
+    CHECK(job<BackwardJob>(1).grid.splits >= 4);
+  }
 }
 
 TEST_CASE_FIXTURE(Fixture, "a backward pass takes 8 MiB and 8 bytes a point and channel, where channels are many") {
@@ -382,72 +383,54 @@ TEST_CASE_FIXTURE(Fixture, "a backward pass takes 8 MiB and 8 bytes a point and 
     }
 }
 
-TEST_CASE_FIXTURE(Fixture, "many channels go in chunks, with the sums of one in memory") {
+TEST_CASE_FIXTURE(Fixture, "many channels go at once: spectra and sums take what they may") {
   Problem p = circular(4000, 8192);
   p.filter = 4096, p.channels = 1055, p.filter_dtype = DType::f16;
+  BackwardArguments a = backward_arguments();
+  a.u = {device_pointer(1), 5000, -500}, a.skip = device_pointer(7), a.dskip = device_pointer(8);
   for (std::int64_t batch : {16, 0}) {
     p.batch = batch;
     machine.launches.clear();
     const auto plan = ffc::make_plan(p, kGpu);
     REQUIRE(plan);
     const Memory memory(plan->workspace_bytes(Pass::backward));
-    BackwardArguments a = backward_arguments();
-    a.u = {device_pointer(1), 5000, -500}, a.skip = device_pointer(7), a.dskip = device_pointer(8);
     REQUIRE(ffc::backward(*plan, a, {.workspace = memory.workspace()}));
-    const int passes = batch ? 3 : 1;
-    REQUIRE(machine.launches.size() == static_cast<std::size_t>(2 * passes));
-    for (int chunk = 0; chunk < 2; ++chunk) {
-      // Three waves of 264 blocks and one; or as many as there is memory for.
-      const std::int64_t most = batch ? 792 : 874, first = most * chunk, channels = chunk ? 1055 - most : most;
-      auto at = [&](int number, std::int64_t offset) {
-        return static_cast<void*>(static_cast<std::byte*>(device_pointer(number)) + offset);
-      };
-      const auto& filter = job<FilterGradientJob>(passes * (chunk + 1) - 1);
-      CHECK(filter.channels == channels);
-      CHECK(filter.dk.data == at(6, 2 * 4096 * first));
-      CHECK(filter.dk_rev.data == nullptr);
-      CHECK(filter.dskip == at(8, 4 * first));
-      CHECK(memory.holds(filter.sums, std::size_t{8} * 4096 * channels * std::max(filter.splits, 1)));
-      if (batch == 0) continue;
-      const auto& rows = job<BackwardJob>(3 * chunk + 1);
-      CHECK(rows.channels == channels);
-      CHECK(rows.follows);
-      CHECK(rows.u.data == at(1, 2 * -500 * first));
-      CHECK(rows.u.batch_stride == 5000);
-      CHECK(rows.dy.data == at(4, 2 * 4000 * first));
-      CHECK(rows.dy.batch_stride == 4000 * 1055);
-      CHECK(rows.du.data == at(5, 2 * 4000 * first));
-      CHECK(rows.pregate.data == nullptr);
-      CHECK(rows.skip == at(7, 4 * first));
-      const auto& spectrum = job<SpectrumJob>(3 * chunk);
-      CHECK(spectrum.channels == channels);
-      CHECK(spectrum.k.data == at(2, 2 * 4096 * first));
-      CHECK(rows.spectrum.values == spectrum.spectrum.values);
-      CHECK(rows.spectrum.factors == spectrum.spectrum.factors);
-      CHECK(memory.holds(rows.spectrum.values, std::size_t{4} * 4096 * channels));
-      CHECK(rows.sums == filter.sums);
-    }
+    REQUIRE(machine.launches.size() == (batch ? 3 : 1));
+    const auto& filter = job<FilterGradientJob>(batch ? 2 : 0);
+    CHECK(filter.channels == 1055);
+    CHECK(filter.dk.data == device_pointer(6));
+    CHECK(filter.dk_rev.data == nullptr);
+    CHECK(filter.dskip == device_pointer(8));
+    CHECK(memory.holds(filter.sums, std::size_t{4} * 4096 * 1055));
+    CHECK(memory.holds(filter.factors, sizeof(float) * 1055));
+    if (batch == 0) continue;
+    const auto& rows = job<BackwardJob>(1);
+    CHECK(rows.channels == 1055);
+    CHECK(rows.grid.splits == 1);
+    CHECK(rows.follows);
+    CHECK(rows.u.data == a.u.data);
+    CHECK(rows.u.batch_stride == 5000);
+    CHECK(rows.dy.batch_stride == 4000 * 1055);
+    CHECK(rows.pregate.data == nullptr);
+    CHECK(rows.skip == a.skip);
+    CHECK(memory.holds(rows.spectrum.values, std::size_t{4} * 4096 * 1055));
+    CHECK(rows.sums == filter.sums);
+    CHECK(rows.sum_factors == filter.factors);
   }
   p.batch = 16;
   const auto plan = ffc::make_plan(p, kGpu);
-  CHECK(plan->describe().find("792 channels x 1 splits") != std::string::npos);
-  // A prepared filter has the spectra of all channels.
+  CHECK(plan->describe().find("1055 channels x 1 splits") != std::string::npos);
   machine.launches.clear();
   const Memory storage(plan->spectrum_bytes()), memory(plan->workspace_bytes(Pass::backward));
   const Execution how{.workspace = memory.workspace()};
   const auto filter = ffc::make_filter(*plan, {.k = device_pointer(2), .storage = storage.workspace()}, how);
   REQUIRE(filter);
-  BackwardArguments a = backward_arguments();
   a.k = {}, a.filter = &*filter;
   REQUIRE(ffc::backward(*plan, a, how));
-  REQUIRE(machine.launches.size() == 5);
-  const Spectrum& all = job<SpectrumJob>(0).spectrum;
-  for (const int chunk : {0, 1}) {
-    const auto& rows = job<BackwardJob>(2 * chunk + 1);
-    CHECK(rows.spectrum.values == static_cast<std::byte*>(all.values) + 4 * 4096 * 792 * chunk);
-    CHECK(rows.spectrum.factors == all.factors + 792 * chunk);
-    CHECK(!rows.follows);
-  }
+  REQUIRE(machine.launches.size() == 3);
+  CHECK(job<BackwardJob>(1).spectrum.values == job<SpectrumJob>(0).spectrum.values);
+  CHECK(job<BackwardJob>(1).spectrum.factors == job<SpectrumJob>(0).spectrum.factors);
+  CHECK(!job<BackwardJob>(1).follows);
 }
 
 TEST_CASE_FIXTURE(Fixture, "channels that are not enough for the device twice stay together") {
@@ -604,7 +587,7 @@ TEST_CASE("grids: splits fill a device that channels alone do not, and only then
   CHECK(choose_grid(p).items == 0);
 }
 
-TEST_CASE_FIXTURE(Fixture, "beyond the spectrum: 8 bytes a point and channel, or half of it, and a few megabytes") {
+TEST_CASE_FIXTURE(Fixture, "beyond the spectrum: 4 bytes a point and channel, and a few megabytes") {
   for (std::int64_t channels : {1, 2, 16, 64, 130, 768, 769})
     for (std::int64_t length : {64, 1024, 2048, 4096, 16384, 32768})
       for (std::int64_t batch : {1, 16, 4096}) {
@@ -614,12 +597,10 @@ TEST_CASE_FIXTURE(Fixture, "beyond the spectrum: 8 bytes a point and channel, or
         p.batch = batch, p.channels = channels;
         const auto plan = ffc::make_plan(p, kGpu);
         REQUIRE(plan);
-        const std::int64_t sums = 8 * length * channels,
-                           // of one row a block that runs at a time, where that is more
-            kept = length > 16384 ? 264 * (8 * length + 8) : 0;
+        // With factors, and what aligns them; a spectrum for every block that runs at a time, where that is more.
+        const std::int64_t sums = (4 * length + 4) * channels + 256, kept = length > 16384 ? 264 * 4 * length : 0;
         const auto extra = static_cast<std::int64_t>(plan->workspace_bytes(Pass::backward) - plan->spectrum_bytes());
         CHECK(extra <= sums + std::max<std::int64_t>(8 << 20, kept));
-        if (channels >= 768 && sums > 16 << 20) CHECK(extra <= (sums + 8 * length) / 2 + (8 << 20));
       }
 }
 

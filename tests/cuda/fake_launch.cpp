@@ -41,10 +41,12 @@ int launch_spectrum(const SpectrumJob& job, void* stream) {
 int launch_forward(const ForwardJob& job, void* stream) { return fake::record(job, stream); }
 
 int launch_backward(const BackwardJob& job, void* stream) {
-  const bool keeps = kept_bytes(job.variant, 1, 1) != 0;
-  const std::size_t splits = keeps ? 1 : static_cast<std::size_t>(job.grid.splits);
-  if (job.sums) std::memset(job.sums, 0x33, 8 * fake::points(job.variant) * splits * job.channels);
-  if (job.kept) std::memset(job.kept, 0x44, kept_bytes(job.variant, job.batch, job.channels));
+  const std::size_t sums = static_cast<std::size_t>(job.grid.splits) * job.channels;
+  if (job.sums) {
+    std::memset(job.sums, 0x33, 4 * fake::points(job.variant) * sums);
+    std::memset(job.sum_factors, 0x55, sizeof(float) * sums);
+  }
+  if (job.kept) std::memset(job.kept, 0x44, kept_bytes(job.variant) * job.grid.blocks);
   return fake::record(job, stream);
 }
 
@@ -80,22 +82,19 @@ int blocks_per_multiprocessor(const Variant& variant, Task task) {
                                                                                                               : 0;
 }
 
-BlockWork block_work(const Variant& variant, Task) {
-  // As the kernels do it: every warp for itself up to 256 points, a block together above.
-  return {fake::points(variant) <= 256 ? 8 : 1, variant.pairs ? 2 : 1};
+BlockWork block_work(const Variant& variant, Task task) {
+  // As the kernels do it: every warp for itself up to 256 points, a block together above; sums in halves of the
+  // longest.
+  BlockWork work{fake::points(variant) <= 256 ? 8 : 1, variant.pairs ? 2 : 1};
+  if (task == Task::backward && fake::points(variant) > 8192) work.rows_in_sum = 16 * work.rows;
+  return work;
 }
 
-std::size_t kept_bytes(const Variant& variant, std::int64_t batch, std::int64_t channels) {
-  if (fake::points(variant) <= 16384) return 0;
-  const std::int64_t rows = (batch + variant.pairs) / (1 + variant.pairs);
-  return static_cast<std::size_t>(channels * (8 * rows * kSizes[variant.row].points + 8 * batch));
-}
+std::size_t kept_bytes(const Variant& variant) { return fake::points(variant) > 16384 ? 4 * fake::points(variant) : 0; }
 
 const char* kernel_name(const Variant& variant, Task task) {
   static std::string name;
-  name = std::string(task == Task::sums       ? "fake_sums_"
-                     : task == Task::backward ? "fake_backward_"
-                                              : "fake_forward_") +
+  name = std::string(task == Task::backward ? "fake_backward_" : "fake_forward_") +
          std::to_string(fake::points(variant)) + (variant.pairs ? "_pairs" : "");
   return name.c_str();
 }

@@ -20,6 +20,7 @@ ROWS = "src/cuda/kernels/rows.cuh"
 OUTER = "src/cuda/kernels/outer.cuh"
 ARGUMENTS = "src/cuda/kernels/arguments.cuh"
 SPECTRUM = "src/cuda/kernels/filter_spectrum.cuh"
+GRADIENT = "src/cuda/kernels/filter_gradient.cuh"
 
 # (file, text that occurs exactly once, replacement, what it breaks)
 LONG = [
@@ -66,47 +67,46 @@ LONG = [
     ),
     (
         SPECTRUM,
-        "const int positive = static_cast<int>(p.fold.positive) - first;",
-        "const int positive = static_cast<int>(p.fold.positive) - first - 1;",
+        "int positive = static_cast<int>(p.fold.positive) - first;",
+        "int positive = static_cast<int>(p.fold.positive) - first - 1;",
         "the last tap is dropped",
     ),
+    ("src/cuda/kernels/sums.cuh", "max(top_of(magnitude) - 11, -126)", "0", "sums are not scaled"),
+    (
+        "src/cuda/kernels/staged_backward.cuh",
+        "t < Kernel::kTeams; ++t)",
+        "t < 1; ++t)",
+        "of a block's teams one has its sums stored",
+    ),
+    (SPECTRUM, "= warp_sum(sum);", "= sum;", "the scale is that of few taps"),
+    (GRADIENT, "if (split > 0) sum[0] = to[0]", "if (false) sum[0] = to[0]", "of the splits the last is left"),
+    (GRADIENT, "if (second) sum -= points", "if (second) sum += points", "taps below lag 0 count negative"),
+    (GRADIENT, "p.fold.base + M - first;", "p.fold.base + M - first - 1;", "reversed taps are off by one"),
 ]
 
 # Rows that stream through shared memory.
+RING = "src/cuda/kernels/ring.cuh"
+BACKWARD = "src/cuda/kernels/streamed_backward.cuh"
+SUM = "src/cuda/kernels/running_sum.cuh"
 STREAMED = [
-    (
-        "src/cuda/kernels/streamed_backward.cuh",
-        "pass ? 0 : 0x80008000u",
-        "0",
-        "the input's gradient lacks a conjugation, longest rows",
-    ),
-    (
-        "src/cuda/kernels/ring.cuh",
-        "(kAhead < Shape::kSteps ? item : next)",
-        "(item)",
-        "the ring brings the row in hand again",
-    ),
-    (
-        "src/cuda/kernels/spectral_sums.cuh",
-        "column_of(g, e), column_of(x, e), scale",
-        "column_of(x, e), column_of(g, e), scale",
-        "the filter's gradient runs backwards, longest rows",
-    ),
-]
+    (BACKWARD, "pass == 0 ? 0x80008000u : 0", "0", "the input's gradient lacks a conjugation, longest rows"),
+    (RING, "table(kAhead < Shape::kSteps ? 0 : 1)", "table(0)", "the ring brings the row in hand again"),
+    (SUM, "times_conjugate(g[e], {x[e].re, x[e].im})", "times_conjugate(x[e], {g[e].re, g[e].im})",
+     "the filter's gradient runs backwards, longest rows"),
+    (SUM, "addition.first ? make_uint4(0, 0, 0, 0) : sums[i]", "make_uint4(0, 0, 0, 0)", "the last row is the sum"),
+]  # fmt: skip
 
 WANTED = [
-    (
-        "src/cuda/kernels/streamed_backward.cuh",
-        "results(1) || sums() ? 1 : 0",
-        "sums() ? 1 : 0",
-        "the postgate's gradient comes with the filter's alone",
-    ),
-    (
-        "src/cuda/kernels/streamed_backward.cuh",
-        "return !second(pass).data ? RowsView{} : p.u;",
-        "return {};",
-        "the pregate's gradient lacks its factor",
-    ),
+    (BACKWARD, "where(sums() || c() || p.dpregate.data, p.u)", "where(sums() || c(), p.u)",
+     "the pregate's gradient lacks its factor"),
+    (BACKWARD, "if (!views.sums() && !views.c()) break;", "if (!views.c()) break;",
+     "the filter's gradient comes with the postgate's alone"),
+]  # fmt: skip
+
+# Rows of a pair whose scales do not agree.
+SEPARATE = [
+    (SUM, "0.5f * (first - second)", "0", "two rows of a pair have one scale in the filter's gradient"),
+    (SUM, "image.y = -image.y;", "", "the mirror image of a spectrum is not conjugated"),
 ]
 
 ANY = "src/cuda/short/any.cuh"
@@ -209,7 +209,7 @@ TESTS = {
     "streamed": (
         "tests/cuda/test_emulated.cpp",
         ["-DFFC_EMULATED_LONGEST"],
-        {"32768 points": STREAMED, "some gradients*": WANTED},
+        {"32768 points": STREAMED, "some gradients*": WANTED, "a row of zeros*": SEPARATE},
     ),
     "short": (
         "tests/cuda/test_emulated_short.cpp",

@@ -23,16 +23,12 @@ struct BackwardParameters {
   const u32* spectrum;
   const float* factors;
   const float* skip;
-  float4* sums;  // [splits][channels][M] complex, in the order of the stages; null: not wanted
+  u32* sums;           // [splits][channels][M] complex halves, as spectra are stored; null: not wanted
+  float* sum_factors;  // [splits][channels]: the halves are times it
+  uint4* kept;         // [blocks][M/4], as spectra are stored: of kernels that go over a row twice
   Work work;
   int length;
 };
-/// The same where the spectra of x and of g wait in device memory for their sums.
-struct StreamedBackwardParameters : BackwardParameters {  // no sums
-  uint4* spectra[2];  // [channels][rows that travel together][M/4], as filters' spectra are stored; null: not wanted
-  int* exponents[2];  // [channels][batch]: of the rows, or one of the following
-};
-inline constexpr int kNotFinite = 1 << 16, kSilent = -kNotFinite;  // a row of zeros
 
 /// Stages of radix 8 on the tensor cores in one direction.
 constexpr int tensor_stages(const Size& size) { return size.outer == 64 ? 4 : size.outer == 8 ? 3 : 2; }

@@ -1,11 +1,13 @@
 // The gradients of filter and skip term: C = inverse(sum of the splits), then the fold's adjoint,
 // dk[j] = Re C[j], lags below 0 from -Im C[M + lag], dskip = Re C[0].
 //
-// Of 32768 points the frequencies k = 2 k' + part of a part give c[part] of N = M / 2 points, and with s the shift
+// Where a transform of M points is too long for a block, it makes the even and the odd parts of C one after the other,
+// each of N = M / 2 points: n = 2 n' + q, and with frequencies k' + N r and s the shift
 //
-//   d[part][n] = exp(2 pi i n (part - s) / M) c[part][n],   C[n] = d[0] + d[1],   C[n + N] = exp(-pi i s) (d[0] - d[1])
+//   F[k'] = S[k'] + (-1)^q S[k' + N],   C[n] = exp(-2 pi i n s / M) sum over k' of exp(2 pi i k' (n / 2) / N) F[k']
 //
-// d[0] waits, and where lags below 0 are wanted C lies, in place of the channel's sums, which have been read.
+// F is summed while S is loaded; n / 2 takes the place of n in the transform (filter_transform.cuh). The even part
+// waits in shared memory, so that neighbouring taps are written together.
 #pragma once
 
 #include "cuda/kernels/filter_transform.cuh"
@@ -13,7 +15,8 @@
 namespace ffc::cuda {
 
 struct GradientParameters {
-  float2* sums;  // [splits][channels][M]
+  const u32* sums;       // [splits][channels][M] complex halves, as spectra (sums.cuh)
+  const float* factors;  // [splits][channels]
   int splits, channels;
   TapsView dk, dk_rev;  // null data: not wanted
   FoldView fold;
@@ -22,173 +25,212 @@ struct GradientParameters {
   float* dskip;
 };
 
-/// A part of the sums of all splits, by the warp that transforms them: four lanes load a row, 16 bytes at a time.
+template <int ROW>
+struct FilterGradient {
+  using F = FilterTransform<ROW, gradient_parts(kSizes[ROW].points)>;
+  static_assert(F::kParts <= 2, "all, or the even and the odd ones");
+  static constexpr int kEvenBytes = (F::kParts - 1) * F::N * static_cast<int>(sizeof(float));
+  static constexpr int kSharedBytes = F::kPointsBytes + kEvenBytes;
+};
+
+/// Two neighbouring k5 of one column or of two: words of real parts, and of imaginary parts.
+template <int COLUMNS>
+struct __align__(8 * COLUMNS) ColumnWords {
+  uint2 of[COLUMNS];
+};
+
+/// F of a part, of the sums of all splits. Where there are columns, 16 bytes are two k5 of two rows, one of either
+/// column; else 8 bytes, of one row. Loads begin before all points of the part before have been read; a barrier.
 template <class F>
 __device__ __forceinline__ void load_sums(const GradientParameters& p, int channel, int part, float2* points) {
-  constexpr int kNext = F::R3 / 8;  // k5 is kc / kNext: two neighbours are 16 bytes
-  constexpr int kRows = F::N / F::R3 < 32 * F::kHeld / F::R3 ? F::N / F::R3 : 32 * F::kHeld / F::R3;  // of a warp
-  constexpr int kSteps = kRows / 8;
-  const int row = threadIdx.x / 32 * kRows + threadIdx.x % 32 / 4, pair = threadIdx.x % 4;
-  const int at = F::whole(part, F::position(F::frequency(row)) + 2 * pair);
+  constexpr int P = F::kParts, kColumns = F::O > 1 ? 2 : 1;
+  using Words = ColumnWords<kColumns>;
+  constexpr int kLanes = 4 / P;                // share a row; the next ones have the next rows, which are other banks
+  constexpr int kRows = F::kThreads / kLanes;  // at a time
+  constexpr int kNext = P * F::R3 / 8;         // k5 is kc / kNext
+  constexpr int kSteps = F::N / F::R3 / kColumns / kRows * kNext;
+  static_assert(kSteps * kRows * kColumns * F::R3 == F::N * kNext, "threads share the rows evenly");
+  auto row_of = [](int i) { return kColumns == 2 ? F::row_of_even_column(i) : i; };
+  auto row_of_step = [&](int step) { return row_of(step / kNext * kRows); };
+  const int row = row_of(threadIdx.x / kLanes), k5 = threadIdx.x % kLanes * 2;
+
 #pragma unroll 1
   for (int split = 0; split < p.splits; ++split) {
-    const float2* sums = p.sums + (static_cast<long long>(split) * p.channels + channel) * F::M + at;
-    float4 two[kSteps][kNext];
+    const long long of_split = static_cast<long long>(split) * p.channels + channel;
+    const float factor = p.factors[of_split], other = part ? -factor : factor;
+    const Words* sums =
+        reinterpret_cast<const Words*>(p.sums + of_split * F::M) + F::pairs_before(F::frequency(row)) + k5 / 2;
+    Words words[kSteps][P];
 #pragma unroll
     for (int step = 0; step < kSteps; ++step)
 #pragma unroll
-      for (int i = 0; i < kNext; ++i)
-        two[step][i] = *reinterpret_cast<const float4*>(
-            sums + F::whole(0, F::position(F::frequency(8 * step) + i * F::R1 * F::R2)));
+      for (int r = 0; r < P; ++r)
+        words[step][r] = sums[F::pairs_before(F::frequency(row_of_step(step))) +
+                              F::pairs_before(step % kNext * (F::N / F::R3) + F::N * r)];
+    if (split == 0) __syncthreads();
 #pragma unroll
     for (int step = 0; step < kSteps; ++step)
 #pragma unroll
-      for (int i = 0; i < kNext; ++i) {
-        float2 *to = points + F::place(row + 8 * step, 2 * kNext * pair + i), a{}, b{};
-        if (split > 0) a = to[0], b = to[kNext];
-        to[0] = {a.x + two[step][i].x, a.y + two[step][i].y};
-        to[kNext] = {b.x + two[step][i].z, b.y + two[step][i].w};
+      for (int e = 0; e < kColumns; ++e) {
+        float2* to = points + F::place(row + row_of_step(step) + e * F::kToOddColumn, kNext * k5 + step % kNext);
+        float2 sum[2]{};
+        if (split > 0) sum[0] = to[0], sum[1] = to[kNext];
+#pragma unroll
+        for (int r = 0; r < P; ++r) {
+          const float2 re = Half::wide(words[step][r].of[e].x), im = Half::wide(words[step][r].of[e].y);
+          const float f = r ? other : factor;
+          sum[0] = {fmaf(f, re.x, sum[0].x), fmaf(f, im.x, sum[0].y)};
+          sum[1] = {fmaf(f, re.y, sum[1].x), fmaf(f, im.y, sum[1].y)};
+        }
+        to[0] = sum[0], to[kNext] = sum[1];
       }
   }
-  if (p.splits == 0)  // a batch of no rows
-#pragma unroll 1
-    for (int i = threadIdx.x % 32; i < kRows * (F::R3 + 1); i += 32)
-      points[F::place(threadIdx.x / 32 * kRows, 0) + i] = {0, 0};
-  __syncwarp();
+  if (p.splits == 0) {  // a batch of no rows
+    __syncthreads();
+    for (int i = threadIdx.x; i < F::N / F::R3 * (F::R3 + 1); i += F::kThreads) points[i] = {0, 0};
+  }
 }
 
 /// Whether lags below 0 add to dk.
 __device__ __forceinline__ bool wrapped(const GradientParameters& p) {
-  return !p.pairs && !p.fold.from_reverse && p.fold.sign != 0;
+  return p.dk.data && !p.pairs && !p.fold.from_reverse && p.fold.negative_lo <= p.fold.negative_hi;
 }
 
-/// dk[n] = Re C[n], n = first + i step, and zeros from M on: all there is to do where no tap stands below lag 0. Of two
-/// parts c has Re C[n] and Re C[n + N].
-template <class F, class T, int COUNT>
-__device__ __forceinline__ void store_gradient(const GradientParameters& p, int channel, int first,
-                                               const float2 (&c)[COUNT]) {
-  constexpr int kStep = F::N / COUNT;
-  T* dk = p.dk.row<T>(channel) + first;
-  const long long end = p.filter - first;
-  const int positive = static_cast<int>(p.fold.positive) - first;
+template <class T>
+struct __align__(2 * sizeof(T)) TwoTaps {
+  T of[2];
+};
+
+__device__ __forceinline__ float real_of_product(float2 a, float2 b) { return a.x * b.x - a.y * b.y; }
+
+/// dk[n] = Re C[n], and zeros from M on, of a butterfly of the last part: C = c turn, n = P (i + a N / R1) + part, of
+/// which `turned(take)` calls take(a, c, turn). WHOLE: all are wanted, and can be written together.
+template <class F, class T, bool WHOLE, class Turned>
+__device__ __forceinline__ void store_taps(const GradientParameters& p, T* dk, int i, const float* even,
+                                           Turned&& turned) {
+  constexpr int P = F::kParts, kStep = F::N / F::R1;
+  dk += P * i;
+  const int end = static_cast<int>(min(p.filter, static_cast<long long>(F::M))) - P * i;
+  const int positive = static_cast<int>(p.fold.positive) - P * i;
+  turned([&](int a, float2 c, float2 turn) {
+    const int n = P * a * kStep;
+    float real[2];
+    if (P == 2) real[0] = even[i + a * kStep];
+    real[P - 1] = real_of_product(c, turn);
+    T taps[2];
 #pragma unroll
-  for (int i = 0; i < COUNT; ++i)
-    if (i * kStep < end) assign(dk[i * kStep], i * kStep < positive ? c[i].x : 0.f);
-  if constexpr (F::kParts > 1)
+    for (int q = 0; q < P; ++q) assign(taps[q], WHOLE || n + q < positive ? real[q] : 0.f);
+    if (WHOLE && P == 2)
+      reinterpret_cast<TwoTaps<T>*>(dk)[n / 2] = {{taps[0], taps[1]}};
+    else
 #pragma unroll
-    for (int i = 0; i < COUNT; ++i)
-      if (i * kStep + F::N < end) assign(dk[i * kStep + F::N], i * kStep + F::N < positive ? c[i].y : 0.f);
-  for (long long i = F::M; i < end; i += kStep) assign(dk[i], 0.f);
+      for (int q = 0; q < P; ++q)
+        if (WHOLE || n + q < end) dk[n + q] = taps[q];
+  });
+  for (long long n = P * i + F::M; n < p.filter; n += P * kStep)
+    for (int q = 0; q < P; ++q)
+      if (n + q < p.filter) assign(dk[n + q - P * i], 0.f);
 }
 
-/// dk and dk_rev from C, which lies where `place` says.
-template <class F, class T, class Place>
-__device__ __forceinline__ void store_gradients(const GradientParameters& p, int channel, const float2* points,
-                                                Place place) {
-  const int sign = static_cast<int>(p.fold.sign);
-  // The imaginary part at lag, if a tap stands there.
-  auto below_zero = [&](long long lag) {
-    return !p.pairs && lag >= p.fold.negative_lo && lag <= p.fold.negative_hi
-               ? -points[place(static_cast<int>(lag + F::M))].y
-               : 0.f;
-  };
-  if (p.dk.data) {
-    T* dk = p.dk.row<T>(channel);
-    const int positive = static_cast<int>(p.fold.positive);
-#pragma unroll 4
-    for (long long j = threadIdx.x; j < p.filter; j += F::kThreads) {
-      float d = j < positive ? points[place(static_cast<int>(j))].x : 0.f;
-      if (wrapped(p)) d += below_zero((j - p.fold.base) * sign);
-      assign(dk[j], d);
-    }
-  }
-  if (p.dk_rev.data) {
-    T* dk_rev = p.dk_rev.row<T>(channel);
-#pragma unroll 4
-    for (long long j = threadIdx.x; j < p.filter_reverse; j += F::kThreads) {
-      const long long lag = (j - p.fold.base) * sign;
-      // Lag 0 of the reversed taps coincides with tap 0 of the others.
-      assign(dk_rev[j], lag == 0 ? points[0].x : below_zero(lag));
-    }
+/// Of reversed taps, which run backwards, dk_rev at lag n - M = -Im C[n], and zeros beyond lag -M. Lag 0 coincides with
+/// tap 0 of the others.
+template <class F, class T, class Turned>
+__device__ __forceinline__ void store_reversed_taps(const GradientParameters& p, T* dk_rev, int part, int i,
+                                                    Turned&& turned) {
+  constexpr int M = F::M, kStep = M / F::R1;
+  const int first = F::kParts * i + part;
+  const long long at = p.fold.base + M - first;  // of n = first
+  turned([&](int a, float2 c, float2 turn) {
+    const long long j = at - a * kStep;
+    const int lag = first + a * kStep - M;
+    const bool stands = lag >= p.fold.negative_lo && lag <= p.fold.negative_hi;
+    if (j >= 0 && j < p.filter_reverse) assign(dk_rev[j], stands ? -(c.x * turn.y + c.y * turn.x) : 0.f);
+    if (a == 0 && first == 0 && p.fold.base == 0) assign(dk_rev[0], real_of_product(c, turn));
+  });
+  for (long long j = p.fold.base + M + 1 + first; j < p.filter_reverse; j += kStep) assign(dk_rev[j], 0.f);
+}
+
+/// What C of a part, in shared memory, adds to taps on a circle: dk[j] = Re C[j] - Im C[M + lag], both of any part. The
+/// first part clears; a thread has the same taps of every part. (Taps in halves are rounded in between, if the two are
+/// of different parts.)
+template <class F, class T>
+__device__ __forceinline__ void add_taps(const GradientParameters& p, T* dk, int part, const float2* points) {
+#pragma unroll 1
+  for (long long j = threadIdx.x; j < p.filter; j += F::kThreads) {
+    const long long lag = (j - p.fold.base) * p.fold.sign, n = lag + F::M;
+    const bool first = j < p.fold.positive && j % F::kParts == part;
+    const bool second = lag >= p.fold.negative_lo && lag <= p.fold.negative_hi && n % F::kParts == part;
+    float sum = part > 0 ? to_float(dk[j]) : 0.f;
+    if (first) sum += points[F::place(static_cast<int>(j) / F::kParts)].x;
+    if (second) sum -= points[F::place(static_cast<int>(n) / F::kParts)].y;
+    if (part == 0 || first || second) assign(dk[j], sum);
   }
 }
 
 template <int ROW>
-__global__ void __launch_bounds__(FilterTransform<ROW>::kThreads, FilterTransform<ROW>::kBlocks)
+__global__ void __launch_bounds__(FilterGradient<ROW>::F::kThreads, FilterGradient<ROW>::F::kBlocks)
     filter_gradient(const GradientParameters p) {
-  using F = FilterTransform<ROW>;
-  static_assert(F::kParts <= 2, "halves of a transform");
+  using F = typename FilterGradient<ROW>::F;
+  constexpr int P = F::kParts;
   extern __shared__ __align__(16) unsigned char shared[];
   float2* points = reinterpret_cast<float2*>(shared);
+  float* even = reinterpret_cast<float*>(shared + F::kPointsBytes);
   const int channel = blockIdx.x, shift = F::shift(p.pairs);
-  float2* own = p.sums + static_cast<long long>(channel) * F::M;
-  const bool direct = p.dk.data && !p.dk_rev.data && !wrapped(p);
-
-  const int zero = p.pairs >> 31;  // which the compiler must not know: it would make addresses of all parts ahead
-  wait_for_kernel_before();        // the sums
+  const bool gathers = wrapped(p);
+  const auto type_of_taps = (p.dk.data ? p.dk : p.dk_rev).type;
+  wait_for_kernel_before();  // the sums
 #pragma unroll 1
-  for (int part = 0; part < F::kParts; ++part) {
+  for (int part = 0; part < P; ++part) {
     load_sums<F>(p, channel, part, points);
+    __syncthreads();
     for_butterflies<F, F::R3>([&](int row, int) {
       float2 x[F::R3];
       load_points(points, F::place(row, 0), 1, x);
-      twisted_transform<true>(x, {1, 0});
+      twisted_transform<true>(x, P > 1 ? unit<true>(part, P * F::R3) : float2{1, 0});
       store_points(points, F::place(row, 0), 1, x);
     });
     __syncwarp();
-    second_pass<true, F>(points, [](int, int c) { return unit<true>(c, F::R2 * F::R3); });
+    second_pass<true, F>(points, [&](int, int c) { return unit<true>(P * c + part, P * F::R2 * F::R3); });
     __syncthreads();
-    for_butterflies<F, F::R1>([&](int thread, int) {
-      const int n = thread + (part & zero);
-      constexpr int kStep = F::N / F::R1, kPlaceStep = kStep / F::R3 * (F::R3 + 1);
+    for_butterflies<F, F::R1>([&](int i, int) {
+      constexpr int kPlaceStep = F::N / F::R1 / F::R3 * (F::R3 + 1);
+      const int n = P * i + part;
       float2 x[F::R1];
-      load_points(points, F::place(n), kPlaceStep, x);
-      twisted_transform<true>(x, unit<true>(n, F::N));
+      load_points(points, F::place(i), kPlaceStep, x);
+      twisted_transform<true>(x, unit<true>(n, F::M));
       const float scale = F::kGain * F::kSpectrumGain;
-      float2 turn = unit<false>(n * (shift - 4 * part), 4 * F::M);
-      turn = {turn.x * scale, turn.y * scale};
-      const float2 step = unit<false>(shift - 4 * part, 4 * F::kParts * F::R1);
+      const float2 first = unit<false>(n * shift, 4 * F::M), step = unit<false>(shift, 4 * F::R1);
+      auto turned = [&](auto&& take) {
+        float2 turn{first.x * scale, first.y * scale};
 #pragma unroll
-      for (int a = 0; a < F::R1; ++a) x[a] = x[a] * turn, turn = turn * step;
-      if constexpr (F::kParts > 1) {
-        float2 *low = own + F::whole(0, n), *high = own + F::whole(1, n);
-        if (part == 0) {
-#pragma unroll
-          for (int a = 0; a < F::R1; ++a) low[F::whole(0, a * kStep)] = x[a];
-          return;
+        for (int a = 0; a < F::R1; ++a) take(a, x[a], turn), turn = turn * step;
+      };
+      if (p.dskip && n == 0) p.dskip[channel] = real_of_product(x[0], first) * scale;
+      if (gathers)
+        return turned([&](int a, float2 c, float2 turn) { points[F::place(i) + a * kPlaceStep] = c * turn; });
+      if (part + 1 < P)
+        turned([&](int a, float2 c, float2 turn) { even[i + a * (F::N / F::R1)] = real_of_product(c, turn); });
+      with_type(type_of_taps, [&](auto type) {
+        using T = decltype(type);
+        if (p.dk.data && part + 1 == P) {
+          T* dk = p.dk.row<T>(channel);
+          const bool together = P == 1 || reinterpret_cast<std::uintptr_t>(dk) % sizeof(TwoTaps<T>) == 0;
+          if (together && p.filter >= F::M && p.fold.positive >= F::M)
+            store_taps<F, T, true>(p, dk, i, even, turned);
+          else
+            store_taps<F, T, false>(p, dk, i, even, turned);
         }
-        const float2 half = unit<false>(shift, 4 * F::kParts);
-        auto combine = [&](auto&& take) {
-#pragma unroll
-          for (int a = 0; a < F::R1; ++a) {
-            const float2 d = low[F::whole(0, a * kStep)];
-            take(a, float2{d.x + x[a].x, d.y + x[a].y}, float2{d.x - x[a].x, d.y - x[a].y} * half);
-          }
-        };
-        if (direct)
-          combine([&](int a, float2 c, float2 other) { x[a] = {c.x, other.x}; });
-        else
-          combine([&](int a, float2 c, float2 other) {
-            low[F::whole(0, a * kStep)] = c, high[F::whole(0, a * kStep)] = other;
-            if (a == 0) x[a] = c;
-          });
-      }
-      if (p.dskip && n == 0) p.dskip[channel] = x[0].x;
-      if (direct)
-        with_type(p.dk.type, [&](auto type) { store_gradient<F, decltype(type)>(p, channel, n, x); });
-      else if constexpr (F::kParts == 1)
-        store_points(points, F::place(n), kPlaceStep, x);
+        if (p.dk_rev.data) store_reversed_taps<F>(p, p.dk_rev.row<T>(channel), part, i, turned);
+      });
     });
-    if (part + 1 < F::kParts) __syncthreads();
+    if (gathers) {
+      __syncthreads();
+      with_type(type_of_taps, [&](auto type) {
+        using T = decltype(type);
+        add_taps<F>(p, p.dk.row<T>(channel), part, points);
+      });
+    }
   }
-  if (direct) return;
-  __syncthreads();
-  with_type((p.dk.data ? p.dk : p.dk_rev).type, [&](auto type) {
-    if constexpr (F::kParts > 1)
-      store_gradients<F, decltype(type)>(p, channel, own, [](int n) { return F::whole(n / F::N, n % F::N); });
-    else
-      store_gradients<F, decltype(type)>(p, channel, points, [](int n) { return F::place(n); });
-  });
 }
 
 }  // namespace ffc::cuda

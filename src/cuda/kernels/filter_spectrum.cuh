@@ -1,4 +1,7 @@
 // The spectrum of a filter, in halves, in the order of the stages, with a power of two a channel.
+//
+// A block makes a part of it (filter_transform.cuh). The power of two is that of sum |h|, which is at least max |H|:
+// every part has all taps, and so the same.
 #pragma once
 
 #include <type_traits>
@@ -15,44 +18,61 @@ struct SpectrumParameters {
   float* factors;  // [channels]
 };
 
-/// The inputs of a butterfly of part q: x[i] = sum_p h[m] exp(-2 pi i p (q - s) / P), m = first + i step + p N, of
-/// h[m] = t[m] - i t[m - M].
-template <class F, class T, int COUNT>
-__device__ __forceinline__ void load_taps(const SpectrumParameters& p, int channel, int part, int first,
-                                          float2 (&x)[COUNT]) {
-  constexpr int kStep = F::N / COUNT;
-  const float2 half = F::kParts > 1 ? unit<false>(4 * part - F::shift(p.pairs), 4 * F::kParts) : float2{0, 0};
+/// The inputs of a butterfly of part q: x[i] = sum_r h[m] exp(-2 pi i r (q - s) / P), m = first + i step + r N, of
+/// h[m] = t[m] - i t[m - M]. Returns sum |t|. WHOLE: there are taps at lags 0 to M - 1, and no others.
+template <class F, class T, bool WHOLE, int COUNT>
+__device__ __forceinline__ float load_taps(const SpectrumParameters& p, int channel, int part, int first,
+                                           float2 (&x)[COUNT]) {
+  constexpr int P = F::kParts, kStep = F::N / COUNT;
+  const float2 step = unit<false>(4 * part - F::shift(p.pairs), 4 * P);
   const T* k = p.k.row<T>(channel) + first;
-  const int positive = static_cast<int>(p.fold.positive) - first;
+  int positive = static_cast<int>(p.fold.positive) - first;
+  float sum = 0;
 #pragma unroll
   for (int i = 0; i < COUNT; ++i) {
-    const float t = i * kStep < positive ? to_float(k[i * kStep]) : 0.f;
-    x[i] = {t, 0};
-    if constexpr (F::kParts > 1) {
-      const float other = i * kStep + F::N < positive ? to_float(k[i * kStep + F::N]) : 0.f;
-      x[i] = {fmaf(half.x, other, t), half.y * other};
-    }
+    const float t = WHOLE || i * kStep < positive ? to_float(k[i * kStep]) : 0.f;
+    x[i] = {t, 0}, sum += fabsf(t);
   }
-  if (p.pairs || p.fold.negative_hi < p.fold.negative_lo) return;
+  float2 turn = step;
+#pragma unroll 1
+  for (int r = 1; r < P; ++r) {
+    k += F::N, positive -= F::N;
+#pragma unroll
+    for (int i = 0; i < COUNT; ++i) {
+      const float t = WHOLE || i * kStep < positive ? to_float(k[i * kStep]) : 0.f;
+      x[i] = {fmaf(turn.x, t, x[i].x), fmaf(turn.y, t, x[i].y)}, sum += fabsf(t);
+    }
+    turn = turn * step;
+  }
+  if (WHOLE || p.pairs || p.fold.negative_hi < p.fold.negative_lo) return sum;
 
   const T* source = (p.fold.from_reverse ? p.k_rev : p.k).row<T>(channel) + p.fold.base;  // of lag 0
-  if (first == 0 && p.fold.negative_hi == 0) x[0].x += to_float(source[0]);  // reversed taps that begin at lag 0
-  const int from_lowest = first - F::M - static_cast<int>(p.fold.negative_lo);
+  if (first == 0 && p.fold.negative_hi == 0) {  // reversed taps that begin at lag 0
+    const float t = to_float(source[0]);
+    x[0].x += t, sum += fabsf(t);
+  }
   const unsigned span = static_cast<unsigned>(p.fold.negative_hi - p.fold.negative_lo);
   auto add_below_zero = [&](auto sign) {  // a constant: so are the distances of the taps
     constexpr int kSign = decltype(sign)::value;
     const T* below = source + kSign * (first - F::M);
+    int from_lowest = first - F::M - static_cast<int>(p.fold.negative_lo);
+    float2 turn{1, 0};
+#pragma unroll 1
+    for (int r = 0; r < P; ++r) {
 #pragma unroll
-    for (int i = 0; i < COUNT; ++i) {
-      if (static_cast<unsigned>(from_lowest + i * kStep) <= span) x[i].y -= to_float(below[kSign * i * kStep]);
-      if (F::kParts > 1 && static_cast<unsigned>(from_lowest + i * kStep + F::N) <= span)
-        x[i] = multiply_add(half, {0.f, -to_float(below[kSign * (i * kStep + F::N)])}, x[i]);
+      for (int i = 0; i < COUNT; ++i) {
+        const bool stands = static_cast<unsigned>(from_lowest + i * kStep) <= span;
+        const float t = stands ? to_float(below[kSign * i * kStep]) : 0.f;
+        x[i] = {fmaf(turn.y, t, x[i].x), fmaf(-turn.x, t, x[i].y)}, sum += fabsf(t);
+      }
+      below += kSign * F::N, from_lowest += F::N, turn = turn * step;
     }
   };
   if (p.fold.sign > 0)
     add_below_zero(std::integral_constant<int, 1>());
   else
     add_below_zero(std::integral_constant<int, -1>());
+  return sum;
 }
 
 /// A block's part of a spectrum in shared memory: 16 bytes are two neighbouring positions of two neighbouring columns,
@@ -74,81 +94,75 @@ struct StagedSpectrum {
 };
 
 template <int ROW>
-__global__ void __launch_bounds__(FilterTransform<ROW>::kThreads, FilterTransform<ROW>::kBlocks)
+struct FilterSpectrum {
+  using F = FilterTransform<ROW, spectrum_parts(kSizes[ROW].points)>;
+  static constexpr int kSharedBytes = F::kPointsBytes + 32 * static_cast<int>(sizeof(float));
+};
+
+/// The sum over a warp: the same in all lanes.
+__device__ __forceinline__ float warp_sum(float x) {
+#pragma unroll
+  for (int lanes = 16; lanes > 0; lanes /= 2) x += __shfl_xor_sync(~0u, x, lanes);
+  return x;
+}
+
+template <int ROW>
+__global__ void __launch_bounds__(FilterSpectrum<ROW>::F::kThreads, FilterSpectrum<ROW>::F::kBlocks)
     filter_spectrum(const SpectrumParameters p) {
-  using F = FilterTransform<ROW>;
+  using F = typename FilterSpectrum<ROW>::F;
   let_next_kernel_start();
   extern __shared__ __align__(16) unsigned char shared[];
   float2* points = reinterpret_cast<float2*>(shared);
   const StagedSpectrum<F> staged{reinterpret_cast<uint4*>(shared)};
-  u32* scratch = reinterpret_cast<u32*>(shared + F::kPointsBytes);
-  const int channel = blockIdx.x, shift = F::shift(p.pairs);
-  uint4* spectrum = reinterpret_cast<uint4*>(p.spectrum + static_cast<long long>(channel) * F::M);
+  float* sums = reinterpret_cast<float*>(shared + F::kPointsBytes);  // of |t|, of every warp
+  const int channel = blockIdx.x / F::kParts, part = blockIdx.x % F::kParts, shift = F::shift(p.pairs);
 
-  const int zero =
-      p.pairs >> 31;  // which the compiler must not know: it would make addresses of all taps ahead, and spill
-  constexpr int kNoExponent = -126;  // of zeros: any will do
-  int exponent = kNoExponent, first_exponent = kNoExponent;
-#pragma unroll 1
-  for (int part = 0; part < F::kParts; ++part) {
-    for_butterflies<F, F::R1>([&](int i, int) {
-      float2 x[F::R1];
-      with_type(p.k.type, [&](auto type) { load_taps<F, decltype(type)>(p, channel, part, i + (part & zero), x); });
-      twisted_transform<false>(x, unit<false>(4 * part - shift, 4 * F::kParts * F::R1));
-      store_points(points, F::place(i), F::N / F::R1 / F::R3 * (F::R3 + 1), x);
+  const bool whole = p.fold.positive == F::M && (p.pairs || p.fold.negative_hi < p.fold.negative_lo);
+  float sum = 0;
+  for_butterflies<F, F::R1>([&](int i, int) {
+    float2 x[F::R1];
+    with_type(p.k.type, [&](auto type) {
+      sum += whole ? load_taps<F, decltype(type), true>(p, channel, part, i, x)
+                   : load_taps<F, decltype(type), false>(p, channel, part, i, x);
     });
-    __syncthreads();
-    second_pass<false, F>(points, [&](int ka, int) {
-      return unit<false>(4 * (F::kParts * ka + part) - shift, 4 * F::kParts * F::R1 * F::R2);
-    });
-    __syncwarp();
+    twisted_transform<false>(x, unit<false>(4 * part - shift, 4 * F::kParts * F::R1));
+    store_points(points, F::place(i), F::N / F::R1 / F::R3 * (F::R3 + 1), x);
+  });
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  sum = warp_sum(sum);
+  if (lane == 0) sums[warp] = sum;
+  __syncthreads();
+  second_pass<false, F>(points, [&](int ka, int) {
+    return unit<false>(4 * (F::kParts * ka + part) - shift, 4 * F::kParts * F::R1 * F::R2);
+  });
+  __syncwarp();
 
-    constexpr int kMine = F::kHeld / F::R3;
-    float2 x[kMine][F::R3];
-    float largest = 0;
-    u32 magnitude = 0;
-    for_butterflies<F, F::R3>([&](int row, int q) {
-      const int k = F::frequency(row);
-      load_points(points, F::place(row, 0), 1, x[q]);
-      twisted_transform<false>(x[q], unit<false>(4 * (F::kParts * k + part) - shift, 4 * F::M));
+  float2 x[F::kHeld / F::R3][F::R3];
+  for_butterflies<F, F::R3>([&](int row, int q) {
+    load_points(points, F::place(row, 0), 1, x[q]);
+    twisted_transform<false>(x[q], unit<false>(4 * (F::kParts * F::frequency(row) + part) - shift, 4 * F::M));
+  });
+  // |H| is at most 1; of taps that are not finite H is not finite either.
+  const u32 magnitude = __float_as_uint(warp_sum(lane < F::kThreads / 32 ? sums[lane] : 0.f) * F::kSpectrumGain);
+  const int exponent = magnitude == 0 || magnitude >= kInfinity ? 0 : min(top_of(magnitude) + 3, 126);
+  const float scale = F::kSpectrumGain * power_of_two(-exponent);
+  __syncthreads();  // all points have been read: halves take their place
+  for_butterflies<F, F::R3>([&](int row, int q) {
+    constexpr int kNext = F::R3 / 8;  // k5 is kc / kNext
+    const unsigned at = staged.index(F::position(F::frequency(row)));
 #pragma unroll
-      for (int i = 0; i < F::R3; ++i) largest = fmaxf(largest, fmaxf(fabsf(x[q][i].x), fabsf(x[q][i].y)));
-      magnitude = max(magnitude,
-                      __float_as_uint(fabsf(
-                          x[q][0].x * F::kSpectrumGain)));  // NaN of any tap is in all frequencies, and fmaxf drops it
-    });
-    magnitude = block_max(max(magnitude, __float_as_uint(largest * F::kSpectrumGain)), scratch);
-    if (magnitude != 0) exponent = max(exponent, magnitude >= kInfinity ? 0 : top_of(magnitude) + 3);  // H at most 1
-    if (part == 0) first_exponent = exponent;
-
-    const float scale = F::kSpectrumGain * power_of_two(-exponent);
-    for_butterflies<F, F::R3>([&](int row, int q) {
-      constexpr int kNext = F::R3 / 8;  // k5 is kc / kNext
-      const unsigned at = staged.index(F::position(F::frequency(row)));
-#pragma unroll
-      for (int i = 0; i < F::R3 / 2; ++i) {
-        const int kc = i / kNext * 2 * kNext + i % kNext;
-        const float2 a = x[q][kc], b = x[q][kc + kNext];
-        staged.two(at ^ staged.index(F::position(F::R1 * F::R2 * kc))) =
-            uint2{pack(a.x * scale, b.x * scale), pack(a.y * scale, b.y * scale)};
-      }
-    });
-    __syncthreads();
-#pragma unroll 4
-    for (int i = threadIdx.x; i < F::N / 4; i += F::kThreads) spectrum[F::template whole<4>(part, i)] = staged[i];
-    if (part + 1 < F::kParts) __syncthreads();
-  }
-  if constexpr (F::kParts > 1) {
-    // One scale for all: the first part, where it was brought up further, is brought down again by who wrote it.
-    if (first_exponent != exponent && first_exponent != kNoExponent) {
-      const u32 down = half_power_of_two(first_exponent - exponent) * 0x10001u;
-      for (int i = threadIdx.x; i < F::N / 4; i += F::kThreads) {
-        uint4& v = spectrum[F::template whole<4>(0, i)];
-        v = make_uint4(mul(v.x, down), mul(v.y, down), mul(v.z, down), mul(v.w, down));
-      }
+    for (int i = 0; i < F::R3 / 2; ++i) {
+      const int kc = i / kNext * 2 * kNext + i % kNext;
+      const float2 a = x[q][kc], b = x[q][kc + kNext];
+      staged.two(at ^ staged.index(F::position(F::R1 * F::R2 * kc))) =
+          uint2{pack(a.x * scale, b.x * scale), pack(a.y * scale, b.y * scale)};
     }
-  }
-  if (threadIdx.x == 0) p.factors[channel] = F::kGain * power_of_two(exponent == kNoExponent ? 0 : exponent);
+  });
+  __syncthreads();
+  uint4* spectrum = reinterpret_cast<uint4*>(p.spectrum + static_cast<long long>(channel) * F::M);
+#pragma unroll 4
+  for (int i = threadIdx.x; i < F::N / 4; i += F::kThreads) spectrum[F::template whole<4>(part, i)] = staged[i];
+  if (part == 0 && threadIdx.x == 0) p.factors[channel] = F::kGain * power_of_two(exponent);
 }
 
 }  // namespace ffc::cuda

@@ -11,8 +11,8 @@
 // value stands at row R2 a + b, column c, each digit in place. The engine has frequency k at position(k), the digits
 // of its own stages; the top six bits of k are its last two digits for every size.
 //
-// Registers hold 16384 points; of 32768 the even and the odd frequencies, k = P k' + part, are made one after the
-// other: k' - (s - part) / P takes the place of k - s above.
+// Of long filters a block makes a part q of P, N = M / P points: of a spectrum the frequencies k = P k' + q, with
+// k' - (s - q) / P in place of k - s above; of a gradient the taps n = P n' + q, with n / P in place of n.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -105,10 +105,19 @@ __device__ __forceinline__ void twisted_transform(float2 (&x)[R], float2 w) {
 
 constexpr int larger(int a, int b) { return a > b ? a : b; }
 
-template <int ROW>
+/// Parts of a spectrum, each for a block of its own, and of a gradient, one after the other in a block. A
+/// multiprocessor holds two blocks of 8192 points, of which one computes while the other loads or stores, but one of
+/// 16384. On the other hand every part reads all taps or sums of the channel, if not the first from the second-level
+/// cache; and where taps of some parts are written together, those of all but the last wait in shared memory. So a
+/// spectrum's parts have 8192 points, which is 5 to 8 % faster, and a gradient of 32768 has two; of 16384 it is 7 %
+/// faster whole, with the sums of four splits 33 %.
+constexpr int spectrum_parts(int points) { return points > 8192 ? points / 8192 : 1; }
+constexpr int gradient_parts(int points) { return points > 16384 ? 2 : 1; }
+
+template <int ROW, int PARTS = 1>
 struct FilterTransform {
   static constexpr int M = kSizes[ROW].points, O = kSizes[ROW].outer, R = kSizes[ROW].radix;
-  static constexpr int kParts = M > 16384 ? 2 : 1;  // frequencies k = kParts k' + part
+  static constexpr int kParts = PARTS;
   static constexpr int N = M / kParts;
   static constexpr int R1 = N >= 8192 ? 32 : N >= 4096 || N == 256 || N == 128 ? 16 : 8;
   static constexpr int R3 = N <= 128 || N == 512 ? 8 : 16;
@@ -120,7 +129,6 @@ struct FilterTransform {
   static constexpr float kGain = static_cast<float>(gain(kSizes[ROW]));
   static constexpr float kSpectrumGain = static_cast<float>(spectrum_gain(kSizes[ROW]) / gain(kSizes[ROW]));
   static constexpr int kPointsBytes = (N + N / R3) * static_cast<int>(sizeof(float2));
-  static constexpr int kSharedBytes = kPointsBytes + 32 * static_cast<int>(sizeof(float));
 
   /// The engine's digits k2, k4 and k5 count from -4, k3 from -R/2: position 0 holds frequency -kFirstFrequency, and
   /// position(k) frequency k - s with this in s, four times which is the shift.
@@ -139,6 +147,19 @@ struct FilterTransform {
     const int k1 = k % kFirst, k2 = k / kFirst % kSecond, k3 = k / (kFirst * kSecond) % R;
     const int k4 = k / (N / 64) % 8, k5 = k / (N / 8);
     return (((k1 * kSecond + k2) * R + k3) * 8 + k4) * 8 + k5;
+  }
+  /// Of a frequency k of all parts with even column and even k5: how many such pairs of k5 stand before its own in a
+  /// spectrum, where those of two neighbouring columns stand side by side. Every bit of k makes a bit of its own.
+  __device__ static __forceinline__ int pairs_before(int k) {
+    constexpr int kFirst = O > 1 ? 8 : 1, kSecond = O > 8 ? 8 : 1;
+    const int k1 = k % kFirst, k2 = k / kFirst % kSecond, k3 = k / O % R, k4 = k / (M / 64) % 8, k5 = k / (M / 8);
+    return (((k1 * kSecond + k2) / 2 * R + k3) * 8 + k4) * 4 + k5 / 2;
+  }
+  /// The rows whose frequencies have even columns, neighbours in kb one after another; the row of the column beside it.
+  static constexpr int kColumnStep = O > 8 ? 8 : 1;  // of ka
+  static constexpr int kToOddColumn = kColumnStep * R2;
+  __device__ static __forceinline__ int row_of_even_column(int i) {
+    return i / kToOddColumn * 2 * kToOddColumn + i % kToOddColumn;
   }
   /// Position among those of all parts, in units of COUNT positions.
   template <int COUNT = 1>
@@ -185,15 +206,6 @@ __device__ __forceinline__ void second_pass(float2* points, Twist twist) {
       store_points(points, F::place(ka * F::R2, c), F::R3 + 1, x);
     });
   }
-}
-
-/// The largest of a magnitude over the block; `scratch` holds 32 floats. NaN wins. A barrier.
-__device__ __forceinline__ u32 block_max(u32 magnitude, u32* scratch) {
-  const u32 of_warp = __reduce_max_sync(~0u, magnitude);  // magnitudes order as integers, NaN last
-  if ((threadIdx.x & 31) == 0) scratch[threadIdx.x >> 5] = of_warp;
-  __syncthreads();
-  const int warps = blockDim.x >> 5, lane = threadIdx.x & 31;
-  return __reduce_max_sync(~0u, lane < warps ? scratch[lane] : 0u);
 }
 
 }  // namespace ffc::cuda

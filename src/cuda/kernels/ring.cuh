@@ -29,7 +29,12 @@ struct RingShape {
   static constexpr int kPieces = kRows * kGroups;  // of a tensor
   static constexpr int kSteps = (TENSORS + ...) * kPieces;
   static constexpr int kSlotBytes = 16 * kChunks * At::kThreads;
-  static constexpr int kSlots = FREE_BYTES / kSlotBytes < kSteps ? FREE_BYTES / kSlotBytes : kSteps;
+  /// So that a step's slot is the same for every item.
+  static constexpr int kSlots = [] {
+    int slots = FREE_BYTES / kSlotBytes < kSteps ? FREE_BYTES / kSlotBytes : kSteps;
+    while (kSteps % slots != 0) --slots;
+    return slots;
+  }();
   static constexpr int kBytes = kSlots * kSlotBytes;
   static_assert(kSlots >= 2, "two tensors take turns");
 
@@ -59,92 +64,150 @@ struct RingShape {
   }
 };
 
-/// The passes over each row, or pair.
-struct Passes {
-  int first, last;
-};
+/// Where the rows of an item lie, in shared memory: one thread looks each up, for all.
+///
+/// `Views`: of(i), the rows of tensor i, null data where they are not wanted; kRead that are read, in the order of the
+/// ring, then kWritten that are written.
+template <class Access, class Views, int ROWS>
+struct RowTable {
+  struct __align__(16) Entry {
+    std::uint16_t* row;  // null: not wanted
+    int length;          // 0: not wanted, or a row of a pair that there is not
+    int unused;
+  };
+  struct __align__(8) Item {
+    int index, channel;  // of none: -1
+  };
+  static constexpr int kTensors = Views::kRead + Views::kWritten, kEntries = kTensors * ROWS;
+  /// Behind the entries and the item there is room for what a kernel has to remember of an item.
+  static constexpr int kItem = 16 * kEntries, kState = kItem + 16, kStateBytes = 32, kBytes = kState + kStateBytes;
 
-/// Where the work is.
-struct PassCursor : Cursor {
-  Passes passes;
-  int pass;
-
-  __device__ __forceinline__ PassCursor(const Cursor& start, Passes p) : Cursor(start), passes(p), pass(p.first) {}
-  __device__ __forceinline__ void advance() {
-    if (pass++ < passes.last) return;
-    pass = passes.first;
-    Cursor::advance();
+  __device__ static __forceinline__ void set(u32 table, const Views& views, const Cursor& item, int length,
+                                             int thread) {
+    if (thread > kEntries) return;
+    if (thread == kEntries) {
+      shared_at<Item>(table + kItem) = item.done() ? Item{-1, -1} : Item{item.item, item.h};
+      return;
+    }
+    const int b = item.b + thread % ROWS;
+    const RowsView rows = views.of(thread / ROWS);
+    const bool present = rows.data != nullptr && !item.done() && b < item.work.batch;
+    shared_at<Entry>(table + 16 * thread) = {present ? Access::row(rows, b, item.h) : nullptr, present ? length : 0, 0};
   }
+  __device__ static __forceinline__ Entry get(u32 table, int tensor, int r) {
+    return shared_at<Entry>(table + 16 * (tensor * ROWS + r));
+  }
+  __device__ static __forceinline__ Item item(u32 table) { return shared_at<Item>(table + kItem); }
 };
 
-/// `Views`: view.get<I>(pass), the rows of tensor I in a pass, null data where they are not wanted.
 template <class At, class Access, class Shape, class Views>
 struct Ring {
-  const Views& view;
-  int batch, length, thread;
-  u32 first, filling, taking;  // slots, this thread's place in them
-  PassCursor item, next;       // in hand, and the one after
+  using Table = RowTable<Access, Views, Shape::kRows>;
+  static constexpr int kWords = 4 * Shape::kChunks;
+  // Of the item in hand, the next one, the one after, and the one before, which other warps may still have in hand.
+  static constexpr int kTables = 4, kTableBytes = kTables * Table::kBytes;
 
-  __device__ __forceinline__ Ring(const Views& views, const Cursor& start, int row_length, u32 memory, int own_thread)
+  const Views& view;
+  int length, thread;
+  u32 slots;  // this thread's place in the first one
+  u32 tables;
+  u32 turn = 0;  // the table of the item in hand, in bytes
+  Cursor ahead;  // the item after the next one
+
+  /// `tables`: kTableBytes of shared memory. A barrier.
+  __device__ __forceinline__ Ring(const Views& views, const Cursor& start, int row_length, u32 memory, u32 table_memory,
+                                  int own_thread)
       : view(views),
-        batch(start.work.batch),
         length(row_length),
         thread(own_thread),
-        first(memory + 16 * own_thread),
-        filling(first),
-        taking(first),
-        item(start, views.passes()),
-        next(item) {
-    unrolled<Shape::kSlots>([&](auto step) { fill<step.value>(item); });
-    next.advance();
+        slots(memory + 16 * own_thread),
+        tables(table_memory),
+        ahead(start) {
+    look_ahead(0);
+    ahead.advance(), look_ahead(1);
+    ahead.advance(), look_ahead(2);
+    __syncthreads();
+    unrolled<Shape::kSlots>([&](auto step) { fill<step.value>(table(0)); });
   }
-  __device__ __forceinline__ bool done() const { return item.done(); }
+  /// The item in hand.
+  __device__ __forceinline__ typename Table::Item item() const { return Table::item(table(0)); }
+  /// What is remembered of the item in hand, and of the one before it.
+  template <class State>
+  __device__ __forceinline__ State& state() const {
+    static_assert(sizeof(State) <= Table::kStateBytes, "room for a state");
+    return shared_at<State>(table(0) + Table::kState);
+  }
+  template <class State>
+  __device__ __forceinline__ State& state_before() const {
+    return shared_at<State>(table(kTables - 1) + Table::kState);
+  }
   __device__ __forceinline__ void advance() {
-    item = next;
-    next.advance();
+    turn = (turn + Table::kBytes) % kTableBytes;
+    ahead.advance(), look_ahead(2);
   }
 
-  /// The COUNT steps from `step` on, of this thread: x[i], chunks in words. refill() must follow, once x has been used.
-  template <int COUNT>
-  __device__ __forceinline__ void take(u32 (&x)[COUNT][4 * Shape::kChunks]) {
+  /// Addresses are computed anew from here on, which costs less than to spill them.
+  __device__ __forceinline__ void renew() { thread = opaque(thread); }
+
+  /// The COUNT steps from STEP on, of this thread: x[i], chunks in words. refill() must follow, once x has been used.
+  template <int COUNT, int STEP>
+  __device__ __forceinline__ void take(u32 (&x)[COUNT][kWords]) const {
     copy_async_wait<Shape::kSlots - COUNT>();
 #pragma unroll
-    for (int i = 0; i < COUNT; ++i) {
+    for (int i = 0; i < COUNT; ++i)
 #pragma unroll
-      for (int j = 0; j < Shape::kChunks; ++j) split(shared_at<uint4>(taking + 16 * At::kThreads * j), x[i], j);
-      to_next(taking);
-    }
+      for (int j = 0; j < Shape::kChunks; ++j) split(shared_at<uint4>(slot(STEP + i) + 16 * At::kThreads * j), x[i], j);
   }
   /// Replaces them.
   template <int COUNT, int STEP>
-  __device__ __forceinline__ void refill() {
+  __device__ __forceinline__ void refill() const {
     unrolled<COUNT>([&](auto i) {
       constexpr int kAhead = STEP + i.value + Shape::kSlots;
-      fill<kAhead % Shape::kSteps>(kAhead < Shape::kSteps ? item : next);
+      fill<kAhead % Shape::kSteps>(table(kAhead < Shape::kSteps ? 0 : 1));
+    });
+  }
+  /// Leaves out a segment, whose tensors are not wanted.
+  template <int SEGMENT>
+  __device__ __forceinline__ void skip() const {
+    constexpr int kTensors = Shape::tensors_of(SEGMENT);
+    unrolled<Shape::kPieces>([&](auto piece) {
+      refill<kTensors, Shape::first_step(SEGMENT, piece.value / Shape::kGroups, piece.value % Shape::kGroups)>();
     });
   }
 
- private:
-  __device__ __forceinline__ void to_next(u32& slot) const {
-    slot += Shape::kSlotBytes;
-    if (slot == first + Shape::kBytes) slot = first;
-  }
-  template <int STEP>
-  __device__ __forceinline__ void fill(const PassCursor& of) {
-    constexpr auto kStep = Shape::step_of(STEP);
-    const RowsView rows = view.template get<kStep.tensor>(of.pass);
-    if (rows.data != nullptr && !of.done()) {
-      const int b = opaque(of.b) + kStep.row;  // addresses are computed anew, which costs less than to keep them
-      const bool present = b < batch;
-      const std::uint16_t* from = Access::row(rows, present ? b : of.b, of.h) + 8 * thread;
-      const int left = present ? length - 8 * thread : 0;
+  /// A piece of a row of the item in hand, straight from memory.
+  __device__ __forceinline__ void load(int tensor, int r, int group, u32 (&x)[kWords]) const {
+    const auto entry = Table::get(table(0), tensor, r);
 #pragma unroll
-      for (int j = 0; j < Shape::kChunks; ++j)
-        Access::copy(filling + 16 * At::kThreads * j, from, 8 * At::kThreads * (kStep.group * Shape::kChunks + j),
-                     left);
-    }
+    for (int j = 0; j < Shape::kChunks; ++j)
+      split(Access::load(entry.row + 8 * thread, 8 * At::kThreads * (group * Shape::kChunks + j),
+                         entry.length - 8 * thread),
+            x, j);
+  }
+  /// A row that is written; null: not wanted. A piece of it.
+  __device__ __forceinline__ std::uint16_t* row(int tensor, int r) const { return Table::get(table(0), tensor, r).row; }
+  __device__ __forceinline__ void store(std::uint16_t* row, int group, const u32 (&x)[kWords]) const {
+#pragma unroll
+    for (int j = 0; j < Shape::kChunks; ++j)
+      Access::store(row + 8 * thread, 8 * At::kThreads * (group * Shape::kChunks + j), length - 8 * thread,
+                    make_uint4(x[4 * j], x[4 * j + 1], x[4 * j + 2], x[4 * j + 3]));
+  }
+
+ private:
+  __device__ __forceinline__ u32 table(int after) const {
+    return tables + (turn + after * Table::kBytes) % kTableBytes;
+  }
+  __device__ __forceinline__ void look_ahead(int after) { Table::set(table(after), view, ahead, length, thread); }
+  __device__ __forceinline__ u32 slot(int step) const { return slots + step % Shape::kSlots * Shape::kSlotBytes; }
+  template <int STEP>
+  __device__ __forceinline__ void fill(u32 rows) const {
+    constexpr auto kStep = Shape::step_of(STEP);
+    const auto entry = Table::get(rows, kStep.tensor, kStep.row);
+#pragma unroll
+    for (int j = 0; j < Shape::kChunks; ++j)
+      Access::copy(slot(STEP) + 16 * At::kThreads * j, entry.row + 8 * thread,
+                   8 * At::kThreads * (kStep.group * Shape::kChunks + j), entry.length - 8 * thread);
     copy_async_commit();
-    to_next(filling);
   }
 };
 

@@ -172,13 +172,21 @@ __device__ __forceinline__ Scale to_scaled_halves(u32 (&x)[WORDS], const u32 (&p
   return {finite ? energy_of(x) : 0, stored};
 }
 
+/// The same of a group as if its energy were ordinary, which is returned.
+template <class Type, int WORDS>
+__device__ __forceinline__ int to_ordinary_halves(u32 (&x)[WORDS], const u32 (&pregate)[WORDS], bool gated) {
+#pragma unroll
+  for (int i = 0; i < WORDS; ++i) x[i] = gated ? Type::halves_of_product(x[i], pregate[i]) : Type::halves(x[i]);
+  return energy_of(x);
+}
+
 /// The same of any group.
 template <class Type, bool PAIRS, int WORDS>
 __device__ __forceinline__ Scale to_halves(u32 (&x)[WORDS], const u32 (&pregate)[WORDS], bool gated) {
   u32 halves[WORDS];
 #pragma unroll
-  for (int i = 0; i < WORDS; ++i) halves[i] = gated ? Type::halves_of_product(x[i], pregate[i]) : Type::halves(x[i]);
-  const int energy = energy_of(halves);
+  for (int i = 0; i < WORDS; ++i) halves[i] = x[i];
+  const int energy = to_ordinary_halves<Type>(halves, pregate, gated);
   if (!is_ordinary(energy)) return to_scaled_halves<Type, PAIRS>(x, pregate, gated);
 #pragma unroll
   for (int i = 0; i < WORDS; ++i) x[i] = halves[i];
@@ -245,25 +253,30 @@ struct Finish {
 
   template <int WORDS>
   __device__ __forceinline__ void apply(u32 (&v)[WORDS], const u32 (&postgate)[WORDS]) const {
-    if (BY_STAGE && exact) return;
-    if (exact) {
-      u32 largest = 0, y[WORDS];
+    if (!apply_in_halves(v, postgate)) apply_in_floats(v, postgate);
+  }
+  /// False, and nothing done, where halves do not suffice: a product may overflow halfway and yet be finite in the end.
+  template <int WORDS>
+  __device__ __forceinline__ bool apply_in_halves(u32 (&v)[WORDS], const u32 (&postgate)[WORDS]) const {
+    if (!exact) return false;
+    if (BY_STAGE) return true;
+    u32 largest = 0, y[WORDS];
 #pragma unroll
-      for (int i = 0; i < WORDS; ++i) y[i] = mul(v[i], twice);
-      if (gated) {
+    for (int i = 0; i < WORDS; ++i) y[i] = mul(v[i], twice);
+    if (gated) {
 #pragma unroll
-        for (int i = 0; i < WORDS; ++i) {
-          y[i] = mul(y[i], postgate[i]);
-          largest = larger_magnitude(largest, y[i]);
-        }
-      }
-      // A product may overflow halfway and yet be finite in the end.
-      if (max(largest & 0xffffu, largest >> 16) < 0x7c00u) {
-#pragma unroll
-        for (int i = 0; i < WORDS; ++i) v[i] = y[i];
-        return;
+      for (int i = 0; i < WORDS; ++i) {
+        y[i] = mul(y[i], postgate[i]);
+        largest = larger_magnitude(largest, y[i]);
       }
     }
+    if (max(largest & 0xffffu, largest >> 16) >= 0x7c00u) return false;
+#pragma unroll
+    for (int i = 0; i < WORDS; ++i) v[i] = y[i];
+    return true;
+  }
+  template <int WORDS>
+  __device__ __forceinline__ void apply_in_floats(u32 (&v)[WORDS], const u32 (&postgate)[WORDS]) const {
 #pragma unroll
     for (int i = 0; i < WORDS; ++i) v[i] = finished(Half::wide(v[i]), postgate[i]);
   }

@@ -4,7 +4,8 @@
 //   dx = inverse(G conj(H)),  du = pregate dx,  dpregate = u dx
 //   c = inverse(X H),         dpostgate = dy c
 //
-// Only what is wanted is computed. The sums of a block stay in registers.
+// Only what is wanted is computed. The sums of a team stay in registers, those of a block's teams meet in shared
+// memory.
 //
 // u, dy and the gates stay in shared memory as they are until the gradients have been multiplied by them, so each
 // crosses device memory once; x and g are formed in the exchanges. A thread's samples are its own from copy to
@@ -13,6 +14,7 @@
 
 #include "cuda/kernels/staged.cuh"
 #include "cuda/kernels/stored_outer.cuh"
+#include "cuda/kernels/sums.cuh"
 #include "cuda/tile/inner.cuh"
 
 namespace ffc::cuda {
@@ -40,7 +42,9 @@ struct StagedBackward {
   using Stored = StoredOuter<Outer, true>;
   static constexpr bool kSharedSpectrum = At::O == 8;
   static constexpr int kSpectrumBytes = kSharedSpectrum ? 4 * At::M : 0;
-  static constexpr int kTableBytes = InnerTables::kTableBytes + Outer::kTableBytes + Stored::kBytes + kSpectrumBytes;
+  static constexpr int kScratchBytes = 128;  // of block_max
+  static constexpr int kTableBytes =
+      InnerTables::kTableBytes + Outer::kTableBytes + Stored::kBytes + kSpectrumBytes + kScratchBytes;
   static_assert(kTableBytes % 128 == 0, "exchanges begin at a multiple of 128");
   static constexpr int kScaleBytes = (2 * Row::kScaleBytes + 2 * kRows * int{sizeof(RowOutcome)} + 127) / 128 * 128;
   // Samples of this row and the next; of one row at a time; or of some tensors only, the rest from device memory.
@@ -59,6 +63,8 @@ struct StagedBackward {
 
   static constexpr int kColumns = 2 * At::kColumnsPerWarp;
   static_assert(kColumns * R <= 8, "the sums stay in registers");
+  // Of the sums a warp of the block stores so many tiles, of two columns each.
+  static constexpr int kTiles = At::kColumns * R, kTilesPerWarp = (kTiles + kThreads / 32 - 1) / (kThreads / 32);
   static constexpr bool kSpectrumHeld = !kSharedSpectrum;
   static constexpr bool kByStage = !PAIRS && At::O == 64;
   static constexpr bool kFull = PAIRS || At::O == 8;  // no register is left for addresses
@@ -136,11 +142,11 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
   unsigned char* stored_memory = shared + Kernel::InnerTables::kTableBytes + Kernel::Outer::kTableBytes;
   const typename Kernel::Stored stored(stored_memory, warp);
   uint4* const shared_spectrum = reinterpret_cast<uint4*>(stored_memory + Kernel::Stored::kBytes);
+  u32* const scratch = reinterpret_cast<u32*>(shared + Kernel::kTableBytes - Kernel::kScratchBytes);
   stored.set(outer, lane);
   __syncthreads();
   Tile held[Kernel::kSpectrumHeld ? Kernel::kColumns : 1][R];
   float4 sums[Kernel::kColumns][R];
-  auto tile_of = [&](int column, int k3) { return ((warp * At::kColumnsPerWarp * 2 + column) * R + k3) * 32 + lane; };
 
   wait_for_kernel_before();  // the spectrum
   const long long items = static_cast<long long>(p.work.channels) * p.work.splits;
@@ -353,22 +359,50 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
       }
     }
 
-    // The teams' sums, one after the other in the same order every time.
+    // Sums of pairs of columns, a tile (k3) of each: this team's, or those of all teams in the same order every time.
     if (!want_sums) continue;
-    float4* item_sums = p.sums + (item % p.work.splits * p.work.channels + h) * (At::M / 2);
-    for (int turn = 0; turn < Kernel::kTeams; ++turn) {
-      if (Kernel::kTeams > 1) __syncthreads();
-      if (turn != team) continue;
+    step();
+    constexpr int kTilesPerWarp = Kernel::kTilesPerWarp;
+    const int first_tile = (team * At::W + warp) * kTilesPerWarp;
+    float4 total[kTilesPerWarp][2];
+    u32 largest = 0;
+    __syncthreads();  // results have left the exchanges
+    if constexpr (Kernel::kTeams > 1) {
+      float4* const of_team = reinterpret_cast<float4*>(team_memory);  // [pair][k3][column][lane]
 #pragma unroll
       for (int i = 0; i < Kernel::kColumns; ++i)
 #pragma unroll
-        for (int k3 = 0; k3 < R; ++k3) {
-          float4 sum = sums[i][k3];
-          float4& place = item_sums[tile_of(i, k3)];
-          if (turn > 0) sum.x += place.x, sum.y += place.y, sum.z += place.z, sum.w += place.w;
-          place = sum;
-        }
+        for (int k3 = 0; k3 < R; ++k3)
+          of_team[(((warp * At::kColumnsPerWarp + i / 2) * R + k3) * 2 + i % 2) * 32 + lane] = sums[i][k3];
+      __syncthreads();
     }
+#pragma unroll
+    for (int i = 0; i < kTilesPerWarp; ++i)
+#pragma unroll
+      for (int e = 0; e < 2; ++e) {
+        if constexpr (Kernel::kTeams > 1) {
+          total[i][e] = make_float4(0, 0, 0, 0);
+          if (first_tile + i < Kernel::kTiles)
+#pragma unroll
+            for (int t = 0; t < Kernel::kTeams; ++t) {
+              const float4 sum = reinterpret_cast<const float4*>(
+                  shared + Kernel::kTableBytes + t * Kernel::kTeamBytes)[((first_tile + i) * 2 + e) * 32 + lane];
+              total[i][e].x += sum.x, total[i][e].y += sum.y, total[i][e].z += sum.z, total[i][e].w += sum.w;
+            }
+        } else {
+          total[i][e] = sums[i / R * 2 + e][i % R];
+        }
+        largest = max(largest, largest_magnitude(total[i][e]));
+      }
+    const SumScale scale(block_max(largest, scratch));
+    const long long at = item % p.work.splits * p.work.channels + h;
+    uint4* const to = reinterpret_cast<uint4*>(p.sums + at * At::M);
+#pragma unroll
+    for (int i = 0; i < kTilesPerWarp; ++i) {
+      const Tile a = scale.halves(total[i][0]), b = scale.halves(total[i][1]);
+      if (first_tile + i < Kernel::kTiles) to[(first_tile + i) * 32 + lane] = make_uint4(a.re, a.im, b.re, b.im);
+    }
+    if (threadIdx.x == 0) p.sum_factors[at] = scale.factor;
   }
 }
 

@@ -1,13 +1,12 @@
 // A transform and back of rows that leave shared memory no room for all of their tensors beside the exchange: these
 // stream through a ring (ring.cuh) as they are used. One block of a multiprocessor has a row, or a pair, at a time:
 //
-//   form     x = samples, or samples gate -> outer forward -> exchange
-//   columns  inner forward: X, what is made of it, inner inverse -> exchange
-//   back     outer inverse -> exchange
+//   form     x = samples, or samples gate -> exchange
+//   columns  outer forward; inner forward: X, what is made of it, inner inverse; outer inverse -> exchange
 //   results  times their factors, to memory
 //
-// with a barrier after every step. The first segment of the ring has the samples and their gate, the second the
-// factors.
+// Each has its segment of the ring. Of a single row samples lie in the second plane of the exchange, results in the
+// first: the next row need not wait for them.
 #pragma once
 
 #include "cuda/kernels/ring.cuh"
@@ -20,25 +19,33 @@ constexpr bool streams(const Size& size, bool pairs, bool gated) {
   return 4 * size.points + (pairs ? 2 : 1) * 2 * size.points * (gated ? 3 : 1) > 225 * 1024;
 }
 
-template <int ROW, bool PAIRS, class Type, class Access, int... TENSORS>
+/// OWN_BYTES: of shared memory that the kernel has for itself, from kFixedBytes on.
+template <int ROW, bool PAIRS, class Type, class Access, int OWN_BYTES, int... TENSORS>
 struct Streamed {
   using At = Layout<ROW>;
   using Row = Samples<At, PAIRS, Type, Access>;
   static constexpr int kRows = Row::kRows, R = At::R, kThreads = At::kThreads;
   using InnerTables = Inner<R, R == 8, PAIRS>;  // pairs have the larger errors
   using Outer = OuterTables<At, PAIRS>;
-  static constexpr int kTableBytes = InnerTables::kTableBytes + Outer::kTableBytes;
-  static constexpr int kFixedBytes = (2 * At::kPlane + kTableBytes + Row::kScaleBytes + 127) / 128 * 128;
-  using Shape = RingShape<At, Row, 227 * 1024 - kFixedBytes, TENSORS...>;
-  static constexpr int kSharedBytes = kFixedBytes + Shape::kBytes;
+  // The matrices of the shifted stage, the same for all warps, are taken from shared memory when their turn comes.
+  static constexpr int kStageBytes = 2 * 32 * static_cast<int>(sizeof(Phases));
+  static constexpr int kTableBytes = InnerTables::kTableBytes + Outer::kTableBytes + kStageBytes;
+  static constexpr int kRowTableBytes = 4 * 16 * (8 * kRows + 3);  // of the ring, with up to eight tensors
+  static constexpr int kRowTable = (2 * At::kPlane + kTableBytes + Row::kScaleBytes + 15) / 16 * 16;
+  static constexpr int kFixedBytes = (kRowTable + kRowTableBytes + 127) / 128 * 128;
+  static constexpr int kRingOffset = kFixedBytes + OWN_BYTES;
+  using Shape = RingShape<At, Row, 227 * 1024 - kRingOffset, TENSORS...>;
+  static constexpr int kSharedBytes = kRingOffset + Shape::kBytes;
   static constexpr float kSpectrumGain = static_cast<float>(spectrum_gain(kSizes[ROW]));
   static constexpr int kWords = 4 * Row::kTogether;
+  static constexpr int kFormed = PAIRS ? 0 : At::kPlane;  // where samples lie in the exchange
 
   int thread, warp, lane;
   ExchangePlaces<At> exchange;
   Row row;
   InnerTables inner;
   Outer outer;
+  Phases* stages;
 
   /// A barrier must follow: tables are in shared memory.
   __device__ __forceinline__ Streamed(unsigned char* shared, int own_thread, u32 zero, int batch, int length)
@@ -46,32 +53,58 @@ struct Streamed {
         warp(threadIdx.x >> 5),
         lane(threadIdx.x & 31),
         exchange(kept(ExchangePlaces<At>(shared_address(shared), own_thread))),
-        row{kept(SamplePlaces<At>(shared_address(shared), own_thread)),
+        row{kept(SamplePlaces<At>(shared_address(shared) + kFormed, own_thread)),
             reinterpret_cast<Scale*>(shared + 2 * At::kPlane + kTableBytes), batch, length},
         inner(lane, warp, zero, shared + 2 * At::kPlane),
-        outer(lane, warp, zero, shared + 2 * At::kPlane + InnerTables::kTableBytes) {}
-
-  /// A new step: addresses are computed anew, which costs less than the registers to keep them.
-  __device__ __forceinline__ void renew() {
-    exchange = kept(exchange), row.places = kept(row.places), thread = opaque(thread);
+        outer(lane, warp, zero, shared + 2 * At::kPlane + InnerTables::kTableBytes),
+        stages(reinterpret_cast<Phases*>(shared + 2 * At::kPlane + InnerTables::kTableBytes + Outer::kTableBytes)) {
+    if (warp == 0) stages[lane] = {outer.first.c, outer.first.s}, stages[32 + lane] = {outer.last.c, outer.last.s};
   }
 
-  /// The samples, times their gate if `gated`, as columns in the exchange. `energy`: 0 for a row of zeros.
+  /// The samples, the first segment of the ring, times their gate if `gated`, into the exchange.
   template <class Ring>
-  __device__ __forceinline__ RowScales<kRows> form(Ring& ring, bool gated, float (&energy)[kRows]) {
-    renew();
+  __device__ __forceinline__ void form(Ring& ring, bool gated) {
+    renew(ring);
     constexpr int kTensors = Shape::tensors_of(0);
+    u32 others = 0;
     unrolled<Shape::kPieces>([&](auto piece) {
       constexpr int r = piece.value / Shape::kGroups, group = piece.value % Shape::kGroups;
+      constexpr int kStep = Shape::first_step(0, r, group);
       u32 x[kTensors][kWords];
-      ring.take(x);
-      const Scale scale = to_halves<Type, PAIRS>(x[0], x[kTensors - 1], gated);
+      ring.template take<kTensors, kStep>(x);
+      others |= form_piece(r, group, x[0], x[kTensors - 1], gated);
       row.put(r, group, x[0]);
-      row.set_scale(r, group, thread, scale);
-      ring.template refill<kTensors, Shape::first_step(0, r, group)>();
+      ring.template refill<kTensors, kStep>();
     });
+    form_others<0>(ring, others, gated);
     __syncthreads();
+  }
+  /// x, or x gate, as halves; and whether, as a bit, the piece is not ordinary: form_others must follow.
+  __device__ __forceinline__ u32 form_piece(int r, int group, u32 (&x)[kWords], const u32 (&gate)[kWords],
+                                            bool gated) const {
+    const int energy = to_ordinary_halves<Type>(x, gate, gated);
+    row.set_scale(r, group, thread, {energy, 0});
+    return static_cast<u32>(!is_ordinary(energy)) << (r * Shape::kGroups + group);
+  }
+  /// Pieces that are not ordinary, of tensor TENSOR and its gate, the next one, once more.
+  template <int TENSOR, class Ring>
+  __device__ __forceinline__ void form_others(const Ring& ring, u32 others, bool gated) const {
+#pragma unroll 1
+    for (; others != 0; others &= others - 1) {
+      const int piece = __ffs(others) - 1, r = piece / Shape::kGroups, group = piece % Shape::kGroups;
+      u32 x[kWords]{}, gate[kWords]{};
+      ring.load(TENSOR, r, group, x);
+      if (gated) ring.load(TENSOR + 1, r, group, gate);
+      const Scale scale = to_scaled_halves<Type, PAIRS>(x, gate, gated);
+      row.put(r, group, x);
+      row.set_scale(r, group, thread, scale);
+    }
+  }
+
+  /// What has been formed, as columns in the exchange. `energy`: 0 for a row of zeros.
+  __device__ __forceinline__ RowScales<kRows> outer_forward(float (&energy)[kRows]) {
     bool raw;
+    outer.first = stacked(stages[lane], outer.zero);
     const RowScales<kRows> scale = row.row_scales(lane, raw, energy);
     row.template outer<true>(outer, inner.dft8, row.unit(0), scale, raw, warp, lane, exchange);
     __syncthreads();
@@ -95,55 +128,70 @@ struct Streamed {
     __syncthreads();
   }
 
-  /// `last`: that of the outer tables, times what the results are scaled by.
-  __device__ __forceinline__ void back(const Stacked& last) {
+  __device__ __forceinline__ Stacked last_stage() const { return stacked(stages[32 + lane], outer.zero); }
+  /// `last`: the last stage, times what the results are scaled by.
+  __device__ __forceinline__ void outer_back(const Stacked& last) {
     renew();
 #pragma unroll
     for (int i = 0; i < At::kUnitsPerWarp; ++i) outer_inverse<At, PAIRS>(outer, inner.dft8, last, i, exchange);
     __syncthreads();
   }
 
-  /// write(r, group, results, factors), piece by piece.
-  template <class Ring, class Write>
-  __device__ __forceinline__ void results(Ring& ring, Write write) {
-    renew();
-    constexpr int kTensors = Shape::tensors_of(1);
-    unrolled<Shape::kPieces>([&](auto piece) {
-      constexpr int r = piece.value / Shape::kGroups, group = piece.value % Shape::kGroups;
+  /// Results of a row of the item: times a factor, where `factored`, to a tensor, if it is wanted.
+  struct Output {
+    int tensor, factor;  // of the views
+    bool factored;
+  };
+  /// The results of row r times factors, a segment of the ring, to COUNT tensors. each(group, factors) follows a piece.
+  template <int SEGMENT, int R_OF_PAIR, bool BY_STAGE, int COUNT, class Ring, class Each>
+  __device__ __forceinline__ void results(const Ring& ring, const Output (&outputs)[COUNT],
+                                          const Finish<Type, BY_STAGE>& how, Each each) const {
+    constexpr int kTensors = Shape::tensors_of(SEGMENT), r = R_OF_PAIR;
+    std::uint16_t* to[COUNT];
+#pragma unroll
+    for (int i = 0; i < COUNT; ++i) to[i] = ring.row(outputs[i].tensor, r);
+    u32 others = 0;
+    unrolled<Shape::kGroups>([&](auto group) {
+      constexpr int kStep = Shape::first_step(SEGMENT, r, group.value);
       u32 factors[kTensors][kWords], words[kWords];
-      ring.take(factors);
-      get_results(r, group, words);
-      write(r, group, words, factors);
-      ring.template refill<kTensors, Shape::first_step(1, r, group)>();
+      ring.template take<kTensors, kStep>(factors);
+      get_results(r, group.value, words);
+#pragma unroll
+      for (int i = 0; i < COUNT; ++i)
+        others |= write(ring, to[i], outputs[i].factored, group.value, words, factors[i], how) << group.value;
+      each(group.value, factors);
+      ring.template refill<kTensors, kStep>();
     });
-    __syncthreads();
+    write_others(ring, others, outputs, r, how);
   }
-  /// The same of results without factors.
-  template <class Write>
-  __device__ __forceinline__ void plain_results(Write write) {
-    renew();
+  /// The same without factors.
+  template <int R_OF_PAIR, bool BY_STAGE, class Ring>
+  __device__ __forceinline__ void plain_results(const Ring& ring, const Output (&outputs)[1],
+                                                const Finish<Type, BY_STAGE>& how) const {
+    std::uint16_t* const to = ring.row(outputs[0].tensor, R_OF_PAIR);
+    u32 others = 0;
 #pragma unroll
-    for (int r = 0; r < kRows; ++r)
-#pragma unroll
-      for (int group = 0; group < Shape::kGroups; ++group) {
-        u32 words[kWords];
-        get_results(r, group, words);
-        write(r, group, words);
-      }
-    __syncthreads();
+    for (int group = 0; group < Shape::kGroups; ++group) {
+      u32 words[kWords];
+      get_results(R_OF_PAIR, group, words);
+      others |= write(ring, to, false, group, words, words, how) << group;
+    }
+    write_others(ring, others, outputs, R_OF_PAIR, how);
+  }
+  /// Of a pair the next one is formed where results have been.
+  __device__ __forceinline__ void end_of_results() const {
+    if (PAIRS) __syncthreads();
   }
 
-  /// A piece of row b of a tensor. `finite`: else all of it is NaN.
-  __device__ __forceinline__ void store(const RowsView& to, int b, int h, int group, u32 (&words)[kWords],
-                                        bool finite) const {
-    if (PAIRS && !finite)
-#pragma unroll
-      for (u32& word : words) word = ~0u;
-    std::uint16_t* y = Access::row(to, b, h) + 8 * thread;
-#pragma unroll
-    for (int j = 0; j < Row::kTogether; ++j)
-      Access::store(y, 8 * kThreads * (group * Row::kTogether + j), row.length - 8 * thread,
-                    make_uint4(words[4 * j], words[4 * j + 1], words[4 * j + 2], words[4 * j + 3]));
+  /// A new step: addresses are computed anew, which costs less than the registers to keep them.
+  __device__ __forceinline__ void renew() {
+    exchange = kept(exchange), row.places = kept(row.places), thread = opaque(thread);
+  }
+  /// The same where the ring is used. Its own addresses may stay where registers suffice: 4 % of 16384 points.
+  template <class Ring>
+  __device__ __forceinline__ void renew(Ring& ring) {
+    renew();
+    if constexpr (R == 8) ring.renew();
   }
 
  private:
@@ -151,6 +199,46 @@ struct Streamed {
 #pragma unroll
     for (int j = 0; j < Row::kTogether; ++j)
       split(shared_at<uint4>(exchange.result(group * Row::kTogether + j) + r * At::kPlane), words, j);
+  }
+
+  /// A piece of results; 1 if halves do not suffice: write_others must follow.
+  template <class Ring, bool BY_STAGE>
+  __device__ __forceinline__ u32 write(const Ring& ring, std::uint16_t* to, bool factored, int group,
+                                       const u32 (&results)[kWords], const u32 (&factor)[kWords],
+                                       Finish<Type, BY_STAGE> how) const {
+    if (to == nullptr) return 0;
+    how.gated = factored;
+    u32 words[kWords];
+#pragma unroll
+    for (int i = 0; i < kWords; ++i) words[i] = results[i];
+    if constexpr (Type::kIsHalf) {
+      if (!how.apply_in_halves(words, factor)) return 1;
+    } else {
+      how.apply_in_floats(words, factor);
+    }
+    ring.store(to, group, words);
+    return 0;
+  }
+  /// Pieces of results once more, in floats.
+  template <class Ring, bool BY_STAGE, int COUNT>
+  __device__ __forceinline__ void write_others(const Ring& ring, u32 others, const Output (&outputs)[COUNT], int r,
+                                               Finish<Type, BY_STAGE> how) const {
+#pragma unroll 1
+    for (; others != 0; others &= others - 1) {
+      const int group = __ffs(others) - 1;
+#pragma unroll 1
+      for (int i = 0; i < COUNT; ++i) {
+        const Output output = COUNT == 1 || i == 0 ? outputs[0] : outputs[COUNT - 1];
+        std::uint16_t* const to = ring.row(output.tensor, r);
+        if (to == nullptr) continue;
+        how.gated = output.factored;
+        u32 words[kWords], factor[kWords]{};
+        get_results(r, group, words);
+        if (how.gated) ring.load(output.factor, r, group, factor);
+        how.apply_in_floats(words, factor);
+        ring.store(to, group, words);
+      }
+    }
   }
 };
 

@@ -1,105 +1,188 @@
 // Gradients for the longest rows (streamed.cuh), in two passes over each row; with g = postgate dy and x = pregate u:
 //
-//   G = forward of g,  dx = inverse(G conj(H)),  du = pregate dx,  dpregate = u dx
-//   X = forward of x,  c = inverse(X H),         dpostgate = dy c
+//   G = forward of g, which waits;     dx = inverse(G conj(H)),  du = pregate dx,  dpregate = u dx
+//   X = forward of x,  S += G conj(X),  c = inverse(X H),         dpostgate = dy c
 //
-// The second pass finds u and pregate in the cache. X and G wait in device memory until spectral_sums.cuh sums G
-// conj(X) over the rows. Only what is wanted is computed, stored and read. Both passes are the same instructions: with
-// a copy for each the kernel took twice as long at 32768 points, for its instructions alone.
+// u and pregate come once: where dx becomes du and dpregate, x is formed. The sum S lies in halves where the split's
+// sum goes (running_sum.cuh). Only what is wanted is computed, stored and read. Both passes are the same instructions:
+// with a copy for each the kernel took twice as long at 32768 points, for its instructions alone.
 #pragma once
 
+#include "cuda/kernels/running_sum.cuh"
 #include "cuda/kernels/streamed.cuh"
 
 namespace ffc::cuda {
 
-/// Blocks that share a channel share its spectrum in the cache; and small items end together (2 to 10 %).
-inline constexpr int kBackwardSplits = 8;
+/// Whether a block has room for the spectrum G in its shared memory; else it lies in device memory.
+constexpr bool keeps_in_shared_memory(const Size& size) { return size.points <= 16384; }
+
+/// Blocks that share a channel share its spectrum in the cache. Measured: 2 % of pairs of 16384 points, 3 % of rows of
+/// 32768; not of rows of 16384, which leave more of the cache free.
+template <int ROW, bool PAIRS>
+inline constexpr int kBackwardSplits = PAIRS || !keeps_in_shared_memory(kSizes[ROW]) ? 2 : 1;
 
 template <int ROW, bool PAIRS, class Type, class Access>
-using StreamedBackward = Streamed<ROW, PAIRS, Type, Access, 2, 2>;
+using StreamedBackward =
+    Streamed<ROW, PAIRS, Type, Access, keeps_in_shared_memory(kSizes[ROW]) ? 4 * kSizes[ROW].points : 0, 2, 2, 1>;
 
-/// What is read and written, in the pass of g (0) and that of x (1).
+/// What is read: dy and its gate; u and its gate; dy again. What is written.
 struct BackwardViews {
-  const StreamedBackwardParameters& p;
+  enum { kDy, kPostgate, kU, kPregate, kDyAgain, kDpregate, kDu, kDpostgate };
+  static constexpr int kRead = 5, kWritten = 3;
+  const BackwardParameters& p;
 
-  __device__ __forceinline__ bool sums() const { return p.spectra[0] != nullptr; }
-  __device__ __forceinline__ bool results(int pass) const {
-    return pass ? p.dpostgate.data != nullptr : p.du.data != nullptr || p.dpregate.data != nullptr;
+  __device__ __forceinline__ bool sums() const { return p.sums != nullptr; }
+  __device__ __forceinline__ bool dx() const { return p.du.data != nullptr || p.dpregate.data != nullptr; }
+  __device__ __forceinline__ bool c() const { return p.dpostgate.data != nullptr; }
+  __device__ __forceinline__ RowsView of(int i) const {
+    auto where = [](bool wanted, const RowsView& rows) { return wanted ? rows : RowsView{}; };
+    switch (i) {
+      case kDy: return where(sums() || dx(), p.dy);
+      case kPostgate: return where(sums() || dx(), p.postgate);
+      case kU: return where(sums() || c() || p.dpregate.data, p.u);
+      case kPregate: return where(sums() || c() || p.du.data, p.pregate);
+      case kDyAgain: return where(c(), p.dy);
+      case kDpregate: return p.dpregate;
+      case kDu: return p.du;
+      default: return p.dpostgate;
+    }
   }
-  __device__ __forceinline__ Passes passes() const {
-    return {results(0) || sums() ? 0 : 1, results(1) || sums() ? 1 : 0};
-  }
-
-  /// Samples and their gate; the factors of the first result and of the second.
-  template <int I>
-  __device__ __forceinline__ RowsView get(int pass) const {
-    if (I == 0) return pass ? p.u : p.dy;
-    if (I == 1) return pass ? p.pregate : p.postgate;
-    if (I == 2) return !first(pass).data ? RowsView{} : pass ? p.dy : p.pregate;
-    return !second(pass).data ? RowsView{} : p.u;
-  }
-  __device__ __forceinline__ RowsView first(int pass) const { return pass ? p.dpostgate : p.du; }
-  __device__ __forceinline__ RowsView second(int pass) const { return pass ? RowsView{} : p.dpregate; }
 };
 
 template <int ROW, bool PAIRS, class Type, class Access>
 __global__ void __launch_bounds__(StreamedBackward<ROW, PAIRS, Type, Access>::kThreads, 1)
-    streamed_backward(const StreamedBackwardParameters p) {
+    streamed_backward(const BackwardParameters p) {
   using Kernel = StreamedBackward<ROW, PAIRS, Type, Access>;
-  constexpr int kRows = Kernel::kRows, R = Kernel::R, kWords = Kernel::kWords;
+  using Shape = typename Kernel::Shape;
+  constexpr int kRows = Kernel::kRows, R = Kernel::R, M = Kernel::At::M, kWords = Kernel::kWords;
   let_next_kernel_start();
   extern __shared__ __align__(128) unsigned char shared[];
   const int thread = opaque(static_cast<int>(threadIdx.x));
   const BackwardViews views{p};
-  Ring<typename Kernel::At, Access, typename Kernel::Shape, BackwardViews> ring(
-      views, Cursor(p.work, blockIdx.x, gridDim.x, 0, 1, kRows), p.length, shared_address(shared) + Kernel::kFixedBytes,
-      thread);
   Kernel rows(shared, thread, p.work.batch >> 31, p.work.batch, p.length);
-  __syncthreads();
-  wait_for_kernel_before();  // the spectrum; sums of earlier rows, which read where spectra go
+  Ring<typename Kernel::At, Access, Shape, BackwardViews> ring(
+      views, Cursor(p.work, blockIdx.x, gridDim.x, 0, 1, kRows), p.length, shared_address(shared) + Kernel::kRingOffset,
+      shared_address(shared) + Kernel::kRowTable, thread);
+  wait_for_kernel_before();  // the spectrum
 
-  for (; !ring.done(); ring.advance()) {
-    const int b = ring.item.b, h = ring.item.h, pass = ring.item.pass, which = 1 - pass;
-    const u32* spectrum = p.spectrum + static_cast<long long>(h) * Kernel::At::M;
-    const ChannelScale channel(p.factors, p.skip, h, Kernel::kSpectrumGain);
-    const bool wanted = views.results(pass);
-    const u32 conjugated = pass ? 0 : 0x80008000u;
-
-    float energy[kRows]{};
-    const bool gated = (pass ? p.pregate : p.postgate).data != nullptr;
-    const RowScales<kRows> scale = rows.form(ring, gated, energy);
-    if (views.sums() && thread == 0)
+  // What the second pass and the next row have to know, in shared memory: registers are few.
+  struct State {
+    RunningScale sum;
+    int summed;  // the item of the sum
+    RowExponents<kRows> of_g;
+  };
+  if (thread == 0) ring.template state_before<State>().summed = -1;
+  // Where things lie is found anew at every step of 32768 points; of 16384 there are registers to keep it (3 %).
+  constexpr bool kAnew = R == 8;
+  uint4* const spectrum_of_g = [&] {
+    if constexpr (keeps_in_shared_memory(kSizes[ROW]))
+      return reinterpret_cast<uint4*>(shared + Kernel::kFixedBytes);
+    else
+      return p.kept + static_cast<long long>(blockIdx.x) * (M / 4);
+  }();
+  auto spectrum = [&] { return p.spectrum + static_cast<long long>(ring.item().channel) * M; };
+  auto split = [&] {
+    return static_cast<long long>(ring.item().index % p.work.splits) * p.work.channels + ring.item().channel;
+  };
+  auto sums = [&] { return reinterpret_cast<uint4*>(p.sums) + split() * (M / 4); };
+  auto channel = [&] { return ChannelScale(p.factors, p.skip, ring.item().channel, Kernel::kSpectrumGain); };
+  for (; ring.item().index >= 0; ring.advance()) {
+    RowScales<kRows> scale;
+    const u32* const item_spectrum = spectrum();
+    uint4* const item_sums = sums();
+    const ChannelScale item_channel = channel();
+    // A row of a pair that is not finite has travelled as zeros.
+    auto finish = [&](int r) {
+      const float factor = PAIRS && !scale.finite[r] ? __int_as_float(0x7fffffff) : item_channel.factor;
+      return Finish<Type>(scale.exponent[r], factor, true);
+    };
+#pragma unroll 1
+    for (int pass = 0; pass < 2; ++pass) {
+      if (pass == 0) {
+        if (!views.sums() && !views.dx()) {
+          ring.template skip<0>();
+          continue;
+        }
+        rows.form(ring, p.postgate.data != nullptr);
+      } else {
+        const bool gated = p.pregate.data != nullptr;
+        u32 others = 0;
+        rows.renew(ring);
+        unrolled<kRows>([&](auto r) {
+          u32 x[Shape::kGroups][kWords];
+          rows.template results<1, r.value>(ring,
+                                            {{BackwardViews::kDpregate, BackwardViews::kU, true},
+                                             {BackwardViews::kDu, BackwardViews::kPregate, gated}},
+                                            finish(r.value), [&](int group, const auto& factors) {
 #pragma unroll
-      for (int r = 0; r < kRows; ++r)
-        if (b + r < p.work.batch)
-          p.exponents[which][static_cast<long long>(h) * p.work.batch + b + r] = !scale.finite[r] ? kNotFinite
-                                                                                 : energy[r] == 0 ? kSilent
-                                                                                                  : scale.exponent[r];
-    const long long group = static_cast<long long>(h) * ((p.work.batch + kRows - 1) / kRows) + b / kRows;
-    rows.columns([&](int pair, Tile(&x)[2][R]) {
-      if (views.sums()) store_spectrum<R>(p.spectra[which] + group * (Kernel::At::M / 4), pair, rows.lane, x);
-      if (!wanted) return false;
-      Tile H[2][R];
-      load_spectrum<R>(spectrum, pair, rows.lane, H);
-      channel.apply(H);
-      conjugate<R>(H, conjugated);
-      multiply<R>(x, H);
-      return true;
-    });
-    if (wanted) rows.back(rows.outer.last);
-    rows.results(ring, [&](int r, int group, const auto& results, const auto& factors) {
-      // Results times a factor, if there is one, to a tensor, if it is wanted.
-      auto write = [&](const RowsView& to, bool factored, const u32(&factor)[kWords]) {
-        if (to.data == nullptr || b + r >= p.work.batch) return;
-        u32 words[kWords];
+                                              for (int i = 0; i < kWords; ++i) x[group][i] = factors[0][i];
+                                              others |= rows.form_piece(r.value, group, x[group], factors[1], gated);
+                                            });
+          if (PAIRS) __syncthreads();  // where this row's results have been
 #pragma unroll
-        for (int i = 0; i < kWords; ++i) words[i] = results[i];
-        Finish<Type>(scale.exponent[r], channel.factor, factored).apply(words, factor);
-        rows.store(to, b + r, h, group, words, scale.finite[r]);
-      };
-      write(views.first(pass), pass || p.pregate.data, factors[0]);
-      write(views.second(pass), true, factors[1]);
+          for (int group = 0; group < Shape::kGroups; ++group) rows.row.put(r.value, group, x[group]);
+        });
+        rows.template form_others<BackwardViews::kU>(ring, others, gated);
+        __syncthreads();
+        if (!views.sums() && !views.c()) break;
+      }
+      float energy[kRows];
+      scale = rows.outer_forward(energy);
+      const RowExponents<kRows> exponents(scale, energy);
+      Addition addition{};
+      if (pass == 0) {
+        if (thread == 0) ring.template state<State>().of_g = exponents;
+      } else if (views.sums()) {
+        const State& before = ring.template state_before<State>();
+        const int groups = (p.work.batch + kRows - 1) / kRows;
+        RunningScale sum = before.summed == ring.item().index
+                               ? before.sum
+                               : RunningScale((groups + p.work.splits - 1) / p.work.splits);
+        addition = sum.add(exponents, ring.template state<State>().of_g);
+        if (thread == 0) {
+          ring.template state<State>().sum = sum, ring.template state<State>().summed = ring.item().index;
+          p.sum_factors[split()] = sum.factor();
+        }
+        if (PAIRS && !addition.agree) {
+          mix_with_mirror_image<ROW>(spectrum_of_g, addition.same, addition.mirror_image);
+          __syncthreads();
+        }
+      }
+      const bool wanted = pass == 0 ? views.dx() : views.c();
+      const u32 conjugated = pass == 0 ? 0x80008000u : 0;
+      const u32* const own_spectrum = kAnew ? spectrum() : item_spectrum;
+      uint4* const own_sums = kAnew ? sums() : item_sums;
+      const ChannelScale own_channel = kAnew ? channel() : item_channel;
+      rows.columns([&](int pair, Tile(&x)[2][R]) {
+        if (views.sums()) {
+          if (pass == 0)
+            store_spectrum<R>(spectrum_of_g, pair, rows.lane, x);
+          else
+#pragma unroll
+            for (int k3 = 0; k3 < R; ++k3)
+              add_to_sum<Type>(own_sums, spectrum_of_g, (pair * R + k3) * 32 + rows.lane, {x[0][k3], x[1][k3]},
+                               addition);
+        }
+        if (!wanted) return false;
+        Tile H[2][R];
+        load_spectrum<R>(own_spectrum, pair, rows.lane, H);
+        own_channel.apply(H);
+        conjugate<R>(H, conjugated);
+        multiply<R>(x, H);
+        return true;
+      });
+      if (wanted) rows.outer_back(rows.last_stage());
+    }
+    if (!views.c()) {
+      ring.template skip<2>();
+      continue;
+    }
+    rows.renew(ring);
+    unrolled<kRows>([&](auto r) {
+      rows.template results<2, r.value>(ring, {{BackwardViews::kDpostgate, BackwardViews::kDyAgain, true}},
+                                        finish(r.value), [](auto...) {});
     });
+    rows.end_of_results();
   }
 }
 

@@ -14,16 +14,16 @@ inline constexpr int kForwardSplits = GATED ? 4 : 1;
 /// GATED: with a pregate, a postgate, or both.
 template <int ROW, bool PAIRS, bool GATED, class Type, class Access>
 using StreamedForward =
-    std::conditional_t<GATED, Streamed<ROW, PAIRS, Type, Access, 2, 1>, Streamed<ROW, PAIRS, Type, Access, 1>>;
+    std::conditional_t<GATED, Streamed<ROW, PAIRS, Type, Access, 0, 2, 1>, Streamed<ROW, PAIRS, Type, Access, 0, 1>>;
 
-/// The tensors that are read.
+/// GATED: the samples and both gates; else the samples. Then y.
+template <bool GATED>
 struct ForwardViews {
+  static constexpr int kRead = GATED ? 3 : 1, kWritten = 1;
   const ForwardParameters& p;
 
-  __device__ __forceinline__ Passes passes() const { return {0, 0}; }
-  template <int I>
-  __device__ __forceinline__ const RowsView& get(int) const {
-    return I == 0 ? p.u : I == 1 ? p.pregate : p.postgate;
+  __device__ __forceinline__ RowsView of(int i) const {
+    return i == 0 ? p.u : i == kRead ? p.y : i == 1 ? p.pregate : p.postgate;
   }
 };
 
@@ -36,20 +36,20 @@ __global__ void __launch_bounds__(StreamedForward<ROW, PAIRS, GATED, Type, Acces
   extern __shared__ __align__(128) unsigned char shared[];
   const int thread = opaque(static_cast<int>(threadIdx.x));
   const bool pregated = GATED && p.pregate.data != nullptr, postgated = GATED && p.postgate.data != nullptr;
-  const ForwardViews views{p};
-  Ring<typename Kernel::At, Access, typename Kernel::Shape, decltype(views)> ring(
-      views, Cursor(p.work, blockIdx.x, gridDim.x, 0, 1, kRows), p.length, shared_address(shared) + Kernel::kFixedBytes,
-      thread);
+  const ForwardViews<GATED> views{p};
   Kernel rows(shared, thread, p.work.batch >> 31, p.work.batch, p.length);
-  __syncthreads();
+  Ring<typename Kernel::At, Access, typename Kernel::Shape, ForwardViews<GATED>> ring(
+      views, Cursor(p.work, blockIdx.x, gridDim.x, 0, 1, kRows), p.length, shared_address(shared) + Kernel::kRingOffset,
+      shared_address(shared) + Kernel::kRowTable, thread);
   wait_for_kernel_before();  // the spectrum
 
-  for (; !ring.done(); ring.advance()) {
-    const int b = ring.item.b, h = ring.item.h;
+  for (; ring.item().index >= 0; ring.advance()) {
+    const int h = ring.item().channel;
     const u32* spectrum = p.spectrum + static_cast<long long>(h) * Kernel::At::M;
     const ChannelScale channel(p.factors, p.skip, h, Kernel::kSpectrumGain);
     float energy[kRows];
-    const RowScales<kRows> scale = rows.form(ring, pregated, energy);
+    rows.form(ring, pregated);
+    const RowScales<kRows> scale = rows.outer_forward(energy);
     rows.columns([&](int pair, Tile(&x)[2][R]) {
       Tile H[2][R];
       load_spectrum<R>(spectrum, pair, rows.lane, H);
@@ -57,19 +57,22 @@ __global__ void __launch_bounds__(StreamedForward<ROW, PAIRS, GATED, Type, Acces
       multiply<R>(x, H);
       return true;
     });
-    auto finish = [&](int r) { return Finish<Type, kByStage>(scale.exponent[r], channel.factor, postgated); };
-    Stacked last = rows.outer.last;
-    if constexpr (kByStage) last = scaled(last, finish(0).by_stage(), finish(kRows - 1).by_stage());
-    rows.back(last);
-    auto write = [&](int r, int group, u32(&words)[Kernel::kWords], const u32(&postgate)[Kernel::kWords]) {
-      finish(r).apply(words, postgate);
-      if (b + r < p.work.batch) rows.store(p.y, b + r, h, group, words, scale.finite[r]);
+    // A row of a pair that is not finite has travelled as zeros.
+    auto finish = [&](int r) {
+      const float factor = PAIRS && !scale.finite[r] ? __int_as_float(0x7fffffff) : channel.factor;
+      return Finish<Type, kByStage>(scale.exponent[r], factor, postgated);
     };
-    if constexpr (GATED)
-      rows.results(ring,
-                   [&](int r, int group, auto& words, const auto& factors) { write(r, group, words, factors[0]); });
-    else
-      rows.plain_results([&](int r, int group, auto& words) { write(r, group, words, words); });
+    Stacked last = rows.last_stage();
+    if constexpr (kByStage) last = scaled(last, finish(0).by_stage(), finish(kRows - 1).by_stage());
+    rows.outer_back(last);
+    rows.renew(ring);
+    unrolled<kRows>([&](auto r) {
+      if constexpr (GATED)
+        rows.template results<1, r.value>(ring, {{3, 2, postgated}}, finish(r.value), [](auto...) {});
+      else
+        rows.template plain_results<r.value>(ring, {{1, 0, false}}, finish(r.value));
+    });
+    rows.end_of_results();
   }
 }
 

@@ -1,6 +1,7 @@
 // Gradients for rows of up to 256 points, as in staged_backward.cuh: every warp for itself.
 #pragma once
 
+#include "cuda/kernels/sums.cuh"
 #include "cuda/kernels/warp_transform.cuh"
 
 namespace ffc::cuda {
@@ -158,9 +159,18 @@ __global__ void __launch_bounds__(WarpBackward<ROW, PAIRS>::kThreads, WarpBackwa
       }
     }
     if (!want_sums) continue;
-    float4* to = p.sums + (static_cast<long long>(split) * p.work.channels + h) * (Transform::M / 2) + lane;
+    u32 largest = 0;
 #pragma unroll
-    for (int k3 = 0; k3 < R; ++k3) to[32 * k3] = sums[k3];
+    for (int k3 = 0; k3 < R; ++k3) largest = max(largest, largest_magnitude(sums[k3]));
+    const SumScale scale(__reduce_max_sync(~0u, largest));
+    const long long at = static_cast<long long>(split) * p.work.channels + h;
+    uint2* const to = reinterpret_cast<uint2*>(p.sums + at * Transform::M) + lane;
+#pragma unroll
+    for (int k3 = 0; k3 < R; ++k3) {
+      const Tile sum = scale.halves(sums[k3]);
+      to[32 * k3] = uint2{sum.re, sum.im};
+    }
+    if (lane == 0) p.sum_factors[at] = scale.factor;
   }
 }
 

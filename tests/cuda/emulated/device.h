@@ -80,6 +80,7 @@ extern unsigned char shared[232448];
 
 // ---- intrinsics
 
+inline int __ffs(unsigned bits) { return __builtin_ffs(static_cast<int>(bits)); }
 inline void __syncwarp() { emulated::warp_barrier(); }
 inline void __syncthreads() { emulated::block_barrier(0, emulated::block_size.x); }
 

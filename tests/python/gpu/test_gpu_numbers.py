@@ -47,9 +47,13 @@ def test_batches_and_channels(family, m, batch, channels):
 
 
 @pytest.mark.parametrize(("family", "batch"), [("pairs", 601), ("causal", 300)])
-def test_rows_whose_spectra_take_turns_in_memory(family, batch):
-    case = make_case(family, SIZES[-1], batch=batch, channels=2, gates="pre post", dtype=torch.bfloat16)
-    assert "part after part" in explain_case(case)
+def test_sums_of_many_long_rows(family, batch):
+    check_case(make_case(family, SIZES[-1], batch=batch, channels=2, gates="pre post", dtype=torch.bfloat16))
+
+
+def test_chunks_of_channels():
+    case = make_case("causal", SIZES[-1], batch=2, channels=300)
+    assert "chunk after chunk" in explain_case(case)
     check_case(case)
 
 
