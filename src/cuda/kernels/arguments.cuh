@@ -89,4 +89,38 @@ __device__ __forceinline__ void accumulate(float4& sum, Tile g, Tile x, float sc
   }
 }
 
+/// The same of many tiles of a row: its products, halves, times `scale`, a power of two. Where halves hold it the
+/// tensor cores add them, times a matrix with the scale on its diagonal: an instruction a tile instead of eight.
+template <class Type>
+struct SumOfProducts {
+  float scale;
+  bool in_halves;
+  u32 diagonal;
+
+  /// `products_fit`: they are halves.
+  __device__ __forceinline__ SumOfProducts(float own_scale, bool products_fit, int lane)
+      : scale(own_scale), in_halves(products_fit && scale >= 0x1p-14f && scale <= 0x1p15f) {
+    const int above = (lane >> 2) - 2 * (lane & 3);  // the row of the matrix in the lane's low half
+    diagonal = (above & ~1) != 0 ? 0 : pack(scale, scale) & (above ? 0xffff0000u : 0xffffu);
+  }
+  template <int R>
+  __device__ __forceinline__ void add(float4 (&a)[R], float4 (&b)[R], const Tile (&g)[2][R],
+                                      const Tile (&x)[2][R]) const {
+    if (in_halves) {
+#pragma unroll
+      for (int k3 = 0; k3 < R; ++k3) add(a[k3], g[0][k3], x[0][k3]), add(b[k3], g[1][k3], x[1][k3]);
+    } else {
+#pragma unroll
+      for (int k3 = 0; k3 < R; ++k3)
+        accumulate<Type>(a[k3], g[0][k3], x[0][k3], scale), accumulate<Type>(b[k3], g[1][k3], x[1][k3], scale);
+    }
+  }
+
+ private:
+  __device__ __forceinline__ void add(float4& sum, Tile g, Tile x) const {
+    const Tile product = times_conjugate(g, {x.re, x.im});
+    mma_16x8x8_add(sum.x, sum.z, sum.y, sum.w, product.re, product.im, diagonal);
+  }
+};
+
 }  // namespace ffc::cuda

@@ -43,40 +43,17 @@ struct Samples {
     }
   }
 
-  /// Asks for rows b, b + 1 of a tensor (null data: of none) in the second-level cache, a line a thread at a time.
-  __device__ __forceinline__ void prefetch(const RowsView& rows, int b, int h, int thread) const {
-    constexpr int kLine = 64;  // samples
-    if (rows.data == nullptr) return;
-#pragma unroll
-    for (int r = 0; r < kRows; ++r) {
-      if (b + r >= batch) return;
-      const std::uint16_t* row = Access::row(rows, b + r, h);
-#pragma unroll
-      for (int s = 0; s < At::M; s += kLine * At::kThreads)
-        if (s + kLine * thread < length) prefetch_line(row + s + kLine * thread);
-    }
-  }
-
-  /// Halves and scales of x = u gate (`gated`) or u of rows b, b + 1. STAGED: samples and gates (`gate_at` bytes past
-  /// the places) have been fetched; else they are read from device memory.
-  template <bool STAGED>
-  __device__ __forceinline__ void prepare(const RowsView& u, const RowsView& gate, bool gated, int gate_at, int b,
-                                          int h, int thread) const {
+  /// Halves and scales of x = u gate (`gated`) or u, which have been fetched, the gate `gate_at` bytes past the places.
+  __device__ __forceinline__ void prepare(bool gated, int gate_at, int thread) const {
 #pragma unroll
     for (int r = 0; r < kRows; ++r)
 #pragma unroll
       for (int group = 0; group < kGroupsPerThread; ++group) {
         u32 x[4 * kTogether], factors[4 * kTogether];
-        if (STAGED)
-          get(r, group, x);
-        else
-          load(u, b + r, h, group, thread, x);
-        if (gated && STAGED)
-          get(r, group, factors, gate_at);
-        else if (gated)
-          load(gate, b + r, h, group, thread, factors);
+        get(r, group, x);
+        if (gated) get(r, group, factors, gate_at);
         const Scale scale = to_halves<Type, PAIRS>(x, factors, gated);
-        if (gated || !Type::kIsHalf || !STAGED || scale.stored != 0) put(r, group, x);
+        if (gated || !Type::kIsHalf || scale.stored != 0) put(r, group, x);
         set_scale(r, group, thread, scale);
       }
   }
@@ -114,21 +91,11 @@ struct Samples {
       }
   }
 
-  /// A thread's group of words of a row, from shared memory (`from` bytes past its place) or from device memory; back
-  /// to shared memory; and its scale.
+  /// A thread's group of words of a row, from `from` bytes past its place; back; and its scale.
   __device__ __forceinline__ void get(int r, int group, u32 (&x)[4 * kTogether], int from = 0) const {
 #pragma unroll
     for (int j = 0; j < kTogether; ++j)
       split(shared_at<uint4>(places.own_chunk(group * kTogether + j) + from + r * At::kPlane), x, j);
-  }
-  __device__ __forceinline__ void load(const RowsView& rows, int b, int h, int group, int thread,
-                                       u32 (&x)[4 * kTogether]) const {
-#pragma unroll
-    for (int j = 0; j < kTogether; ++j)
-      split(b < batch ? Access::load(Access::row(rows, b, h) + 8 * thread, 8 * At::kThreads * (group * kTogether + j),
-                                     length - 8 * thread)
-                      : make_uint4(0, 0, 0, 0),
-            x, j);
   }
   __device__ __forceinline__ void put(int r, int group, const u32 (&x)[4 * kTogether]) const {
 #pragma unroll

@@ -12,6 +12,8 @@
 // gradient: it may ask for the next row's as soon as it has used them.
 #pragma once
 
+#include <cstddef>
+
 #include "cuda/kernels/staged.cuh"
 #include "cuda/kernels/stored_outer.cuh"
 #include "cuda/kernels/sums.cuh"
@@ -19,13 +21,78 @@
 
 namespace ffc::cuda {
 
-/// The tensors of a row, in the order in which they get room in shared memory.
-enum BackwardTensor { kTensorU, kTensorDy, kTensorPregate, kTensorPostgate, kTensors };
+/// The tensors of a row in the order of the parameters: those that are read, which get room in shared memory in this
+/// order, and the gradients.
+enum BackwardTensor { kDy, kU, kPregate, kPostgate, kRead, kDu = kRead, kDpregate, kDpostgate, kTensors };
+static_assert(offsetof(BackwardParameters, dpostgate) == kDpostgate * sizeof(RowsView), "tensors stand in this order");
 
 /// How a row's gradients come out.
 struct RowOutcome {
   int exponent;
   float factor;  // NaN if the row is not finite
+};
+
+/// Where a team's rows lie in device memory, in shared memory: a thread looks up one tensor of one row for all. Of the
+/// row in hand those that are written, and of the one whose samples are asked for, AHEAD rows later, those that are
+/// read.
+template <class Access, int ROWS, int AHEAD>
+struct RowPlaces {
+  struct __align__(16) Item {
+    int item, h, b;
+  };
+  static constexpr int kEntries = kTensors * ROWS, kItems = (8 * kEntries + 15) / 16 * 16;
+  static constexpr int kBytes = kItems + 16 * AHEAD;
+  static_assert(kEntries < 32, "a warp looks them up");
+
+  u32 table;
+
+  /// Null: not wanted, or there is no such row.
+  __device__ __forceinline__ std::uint16_t* row(int tensor, int r) const {
+    return shared_at<std::uint16_t*>(table + 8 * (tensor * ROWS + r));
+  }
+  /// The row in hand, after the look-up the next one; and that which is asked for.
+  __device__ __forceinline__ int item() const { return shared_at<Item>(table + kItems).item; }
+  __device__ __forceinline__ int item_ahead() const { return shared_at<Item>(table + kItems + 16 * (AHEAD - 1)).item; }
+
+  /// Before the first row, which is asked for.
+  __device__ __forceinline__ void set_first(const BackwardParameters& p, const Cursor& first, int thread) const {
+    if (thread < 32) set(p, first, first, first, thread);
+  }
+  /// Where two rows are on their way, before the second one is.
+  __device__ __forceinline__ void set_second(const BackwardParameters& p, const Cursor& first, int thread) const {
+    Cursor second = first;
+    second.advance();
+    if (thread < 32) set(p, first, first, second, thread);
+  }
+  /// For the row in hand: when all have done with the row before, and its samples, or those of the next, have come.
+  __device__ __forceinline__ void set_next(const BackwardParameters& p, const Cursor& any, int thread) const {
+    if (thread >= 32) return;
+    const Cursor in_hand = cursor(any, 0), last = cursor(any, AHEAD - 1);
+    __syncwarp();
+    Cursor next = last;
+    next.advance();
+    set(p, in_hand, AHEAD == 2 ? last : next, next, thread);
+  }
+
+ private:
+  __device__ __forceinline__ Cursor cursor(Cursor at, int i) const {
+    const Item item = shared_at<Item>(table + kItems + 16 * i);
+    at.item = item.item, at.h = item.h, at.b = item.b;
+    return at;
+  }
+  __device__ __forceinline__ void set(const BackwardParameters& p, const Cursor& written, const Cursor& in_hand,
+                                      const Cursor& read, int thread) const {
+    if (thread < kEntries) {
+      const bool is_read = thread < kRead * ROWS;
+      const int b = (is_read ? read.b : written.b) + thread % ROWS, h = is_read ? read.h : written.h;
+      const RowsView& rows = reinterpret_cast<const RowsView*>(&p)[thread / ROWS];
+      const bool present = rows.data != nullptr && !(is_read && read.done()) && b < p.work.batch;
+      shared_at<std::uint16_t*>(table + 8 * thread) = present ? Access::row(rows, b, h) : nullptr;
+    } else if (thread == kEntries) {
+      shared_at<Item>(table + kItems) = {in_hand.item, in_hand.h, in_hand.b};
+      shared_at<Item>(table + kItems + 16 * (AHEAD - 1)) = {read.item, read.h, read.b};
+    }
+  }
 };
 
 template <int ROW, bool PAIRS, class Type, class Access>
@@ -39,21 +106,24 @@ struct StagedBackward {
   static constexpr int kBlocks = At::W > 8 ? 1 : 2;
   using InnerTables = Inner<R, true>;
   using Outer = OuterTables<At, PAIRS, true>;
-  using Stored = StoredOuter<Outer, true>;
+  using Stored = StoredOuter<Outer>;
   static constexpr bool kSharedSpectrum = At::O == 8;
   static constexpr int kSpectrumBytes = kSharedSpectrum ? 4 * At::M : 0;
   static constexpr int kScratchBytes = 128;  // of block_max
   static constexpr int kTableBytes =
       InnerTables::kTableBytes + Outer::kTableBytes + Stored::kBytes + kSpectrumBytes + kScratchBytes;
   static_assert(kTableBytes % 128 == 0, "exchanges begin at a multiple of 128");
-  static constexpr int kScaleBytes = (2 * Row::kScaleBytes + 2 * kRows * int{sizeof(RowOutcome)} + 127) / 128 * 128;
-  // Samples of this row and the next; of one row at a time; or of some tensors only, the rest from device memory.
-  static constexpr int kRoom = (226 * 1024 / kBlocks - kTableBytes) / kTeams - 4 * At::kPlane - kScaleBytes;
-  static constexpr int kSets = kRoom >= 2 * kTensors * Row::kBytes ? 2 : 1;
-  static constexpr int kKept = kRoom >= kTensors * Row::kBytes ? int{kTensors} : kRoom / Row::kBytes;
-  static_assert(kRoom >= 0, "shared memory holds two exchanges");
-  static constexpr int kSetBytes = kKept * Row::kBytes;
-  static constexpr int kTeamBytes = 4 * At::kPlane + kSets * kSetBytes + kScaleBytes;
+  // Of a team beside its rows: their places, scales and outcomes.
+  static constexpr int kPlacesBytes = RowPlaces<Access, kRows, 2>::kBytes;
+  static constexpr int kOwnBytes =
+      (kPlacesBytes + 2 * Row::kScaleBytes + (2 * kRows + 1) * int{sizeof(RowOutcome)} + 127) / 128 * 128;
+  // Samples of this row and the next, or of one row at a time.
+  static constexpr int kSetBytes = kRead * Row::kBytes;
+  static constexpr int kRoom = (226 * 1024 / kBlocks - kTableBytes) / kTeams - 4 * At::kPlane - kOwnBytes;
+  static constexpr int kSets = kRoom >= 2 * kSetBytes ? 2 : 1;
+  static_assert(kRoom >= kSetBytes, "shared memory holds two exchanges and a row's samples");
+  using Places = RowPlaces<Access, kRows, kSets>;
+  static constexpr int kTeamBytes = 4 * At::kPlane + kSets * kSetBytes + kOwnBytes;
   static constexpr int kSharedBytes = kTableBytes + kTeams * kTeamBytes;
   static constexpr float kSpectrumGain = static_cast<float>(spectrum_gain(kSizes[ROW]));
 
@@ -66,94 +136,106 @@ struct StagedBackward {
   // Of the sums a warp of the block stores so many tiles, of two columns each.
   static constexpr int kTiles = At::kColumns * R, kTilesPerWarp = (kTiles + kThreads / 32 - 1) / (kThreads / 32);
   static constexpr bool kSpectrumHeld = !kSharedSpectrum;
-  static constexpr bool kByStage = !PAIRS && At::O == 64;
-  static constexpr bool kFull = PAIRS || At::O == 8;  // no register is left for addresses
+  // Pairs have no register left for addresses (4096 points: 1.60 x the floor instead of 1.38, by spills), those of an
+  // outer 64 none for constants of the first stage with a row's scale.
+  static constexpr bool kAnew = PAIRS;
+  static constexpr bool kByStage = !PAIRS || At::O == 8;
 };
 
 template <int ROW, bool PAIRS, class Type, class Access>
 __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThreads,
                                   StagedBackward<ROW, PAIRS, Type, Access>::kBlocks)
-    staged_backward(const BackwardParameters p) {
+    staged_backward(const __grid_constant__ BackwardParameters p) {
   using Kernel = StagedBackward<ROW, PAIRS, Type, Access>;
   using At = typename Kernel::At;
   using Row = typename Kernel::Row;
+  using Places = typename Kernel::Places;
   let_next_kernel_start();
-  constexpr int kRows = Kernel::kRows, R = Kernel::R, kGroup = Row::kTogether;
+  constexpr int kRows = Kernel::kRows, R = Kernel::R, kGroups = Row::kGroupsPerThread, kWords = 4 * Row::kTogether;
 
   extern __shared__ __align__(128) unsigned char shared[];
   const int team = Kernel::kTeams > 1 ? threadIdx.x / At::kThreads : 0;
   int thread = threadIdx.x % At::kThreads, warp = thread >> 5, lane = thread & 31;
-  // A new step: addresses are computed anew, which costs less than the registers to keep them.
-  auto step = [&] {
-    if (Kernel::kFull) thread = opaque(thread) & (At::kThreads - 1), warp = thread >> 5, lane = thread & 31;
-  };
   unsigned char* const team_memory = shared + Kernel::kTableBytes + team * Kernel::kTeamBytes;
   constexpr int kToG = 2 * At::kPlane;             // from the exchange of x to that of g
   const u32 memory = shared_address(team_memory);  // the exchanges
-  u32 samples = memory + 2 * kToG;                 // of this row: [kept tensor]
+  u32 samples = memory + 2 * kToG;                 // of this row: [tensor][r]
   u32 samples_next = samples + (Kernel::kSets - 1) * Kernel::kSetBytes;
-  // Places are kept where registers suffice.
+  // Places are kept where registers suffice; else a new step computes them anew, which costs less than to spill them.
   const ExchangePlaces<At> kept_exchange = kept(ExchangePlaces<At>(memory, thread));
   const SamplePlaces<At> kept_samples = kept(SamplePlaces<At>(memory + Kernel::kFormed, thread));
-  auto places_x = [&] { return Kernel::kFull ? ExchangePlaces<At>(memory, thread) : kept_exchange; };
+  auto places_x = [&] { return Kernel::kAnew ? ExchangePlaces<At>(memory, thread) : kept_exchange; };
   auto places_g = [&] { return places_x().moved(kToG); };
-  auto samples_of_x = [&] { return Kernel::kFull ? SamplePlaces<At>(memory + Kernel::kFormed, thread) : kept_samples; };
-  Scale* scales = reinterpret_cast<Scale*>(team_memory + 4 * At::kPlane + Kernel::kSets * Kernel::kSetBytes);
+  auto samples_of_x = [&] { return Kernel::kAnew ? SamplePlaces<At>(memory + Kernel::kFormed, thread) : kept_samples; };
+  auto step = [&] {
+    if (Kernel::kAnew) thread = opaque(thread) & (At::kThreads - 1), warp = thread >> 5, lane = thread & 31;
+  };
+  const u32 own_memory = memory + 4 * At::kPlane + Kernel::kSets * Kernel::kSetBytes;
+  const Places row_places{own_memory};
+  Scale* scales = reinterpret_cast<Scale*>(team_memory + (own_memory - memory) + Kernel::kPlacesBytes);
   RowOutcome* outcomes = reinterpret_cast<RowOutcome*>(scales + 2 * kRows * Row::kGroups);  // x, g
+  float& channel_factor = outcomes[2 * kRows].factor;                                       // thread 0's
   const bool pregated = p.pregate.data != nullptr, postgated = p.postgate.data != nullptr;
   const bool want_dx = p.du.data || p.dpregate.data, want_c = p.dpostgate.data != nullptr,
              want_sums = p.sums != nullptr;
   const float nan = __int_as_float(0x7fffffff);
   auto sync = [&] { barrier(team + 1, At::kThreads); };
 
-  auto view = [&](BackwardTensor tensor) -> const RowsView& {
-    return tensor == kTensorU ? p.u : tensor == kTensorDy ? p.dy : tensor == kTensorPregate ? p.pregate : p.postgate;
-  };
   // The tensors whose samples the gradients are multiplied by; the others' are done with once x and g are formed.
-  constexpr int kAll = (1 << kTensors) - 1;
-  const int late = (p.dpregate.data ? 1 << kTensorU : 0) | (want_c ? 1 << kTensorDy : 0) |
-                   (pregated && p.du.data ? 1 << kTensorPregate : 0);
+  constexpr int kAll = (1 << kRead) - 1;
+  const int late =
+      (p.dpregate.data ? 1 << kU : 0) | (want_c ? 1 << kDy : 0) | (pregated && p.du.data ? 1 << kPregate : 0);
   auto place = [&](u32 set, int tensor, int r, int chunk) {
     return set + tensor * Row::kBytes + r * At::kPlane + 16 * (chunk * At::kThreads + thread);
   };
-  auto fetch = [&](const Cursor& at, int tensors, u32 to) {
-    if (!at.done())
+  // Of the row whose places have been looked up.
+  auto fetch = [&](int tensors, u32 to) {
+    const bool wanted[kRead] = {true, true, pregated, postgated};
+    const int length = row_places.item_ahead() < p.work.channels * p.work.splits ? p.length - 8 * thread : 0;
+    const std::uint16_t* rows[kRead][kRows];
 #pragma unroll
-      for (int i = 0; i < Kernel::kKept; ++i) {
-        const RowsView& rows = view(static_cast<BackwardTensor>(i));
-        if (!(tensors >> i & 1) || rows.data == nullptr) continue;
+    for (int i = 0; i < kRead; ++i)
 #pragma unroll
-        for (int r = 0; r < kRows; ++r) {
-          const bool present = at.b + r < p.work.batch;
-          const std::uint16_t* row = Access::row(rows, present ? at.b + r : at.b, at.h);
+      for (int r = 0; r < kRows; ++r) rows[i][r] = row_places.row(i, r);
 #pragma unroll
-          for (int j = 0; j < At::kChunksPerThread; ++j)
-            Access::copy(place(to, i, r, j), row, 8 * (j * At::kThreads + thread), present ? p.length : 0);
-        }
-      }
+    for (int i = 0; i < kRead; ++i) {
+      if (!(tensors >> i & 1) || !wanted[i]) continue;
+#pragma unroll
+      for (int r = 0; r < kRows; ++r)
+#pragma unroll
+        for (int j = 0; j < At::kChunksPerThread; ++j)
+          Access::copy(place(to, i, r, j), rows[i][r] + 8 * thread, 8 * j * At::kThreads,
+                       r == 0 || rows[i][r] ? length : 0);
+    }
     copy_async_commit();
   };
 
-  Cursor at(p.work, blockIdx.x, gridDim.x, team, Kernel::kTeams, kRows);
-  fetch(at, kAll, samples);
+  const Cursor first(p.work, blockIdx.x, gridDim.x, team, Kernel::kTeams, kRows);
+  row_places.set_first(p, first, thread);
+  sync();
+  fetch(kAll, samples);
+  if (Kernel::kSets == 2) {
+    sync();
+    row_places.set_second(p, first, thread);
+  }
   const u32 zero = p.work.batch >> 31;
   const typename Kernel::InnerTables inner(lane, warp, zero, shared);
-  typename Kernel::Outer outer(lane, warp, zero, shared + Kernel::InnerTables::kTableBytes);
-  unsigned char* stored_memory = shared + Kernel::InnerTables::kTableBytes + Kernel::Outer::kTableBytes;
-  const typename Kernel::Stored stored(stored_memory, warp);
+  unsigned char* const outer_memory = shared + Kernel::InnerTables::kTableBytes;
+  unsigned char* const stored_memory = outer_memory + Kernel::Outer::kTableBytes;
+  const typename Kernel::Stored stored(stored_memory, typename Kernel::Outer(lane, warp, zero, outer_memory), warp,
+                                       lane);
   uint4* const shared_spectrum = reinterpret_cast<uint4*>(stored_memory + Kernel::Stored::kBytes);
   u32* const scratch = reinterpret_cast<u32*>(shared + Kernel::kTableBytes - Kernel::kScratchBytes);
-  stored.set(outer, lane);
   __syncthreads();
   Tile held[Kernel::kSpectrumHeld ? Kernel::kColumns : 1][R];
   float4 sums[Kernel::kColumns][R];
 
   wait_for_kernel_before();  // the spectrum
-  const long long items = static_cast<long long>(p.work.channels) * p.work.splits;
-  for (long long item = blockIdx.x; item < items; item += gridDim.x) {
-    const int h = static_cast<int>(item / p.work.splits);
+  for (int item = blockIdx.x; item < p.work.channels * p.work.splits; item += gridDim.x) {
+    const int h = item / p.work.splits;
     const u32* spectrum = p.spectrum + static_cast<long long>(h) * At::M;
     const ChannelScale channel(p.factors, p.skip, h, Kernel::kSpectrumGain);
+    if (thread == 0) channel_factor = channel.factor;
     if constexpr (Kernel::kSpectrumHeld) {
       load_spectrum<R>(spectrum, warp * At::kColumnsPerWarp, lane, held);
       channel.apply(held);
@@ -178,94 +260,105 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
 #pragma unroll
       for (int k3 = 0; k3 < R; ++k3) sums[i][k3] = make_float4(0, 0, 0, 0);
 
-    while (!at.done() && at.item == item) {
-      const int b = at.b;
-      // Words of chunks [kGroup * group, ..) of this thread of row r.
-      auto read = [&](BackwardTensor tensor, int r, int group, u32(&words)[4 * kGroup]) {
+    while (row_places.item() == item) {
+      // Words of a tensor: a piece, chunks of this thread that share a scale, of row r.
+      auto read = [&](int tensor, int r, int group, u32(&words)[kWords]) {
 #pragma unroll
-        for (int j = 0; j < kGroup; ++j) {
-          const int chunk = group * kGroup + j;
-          uint4 v = make_uint4(0, 0, 0, 0);
-          if (tensor < Kernel::kKept)
-            v = shared_at<uint4>(place(samples, tensor, r, chunk));
-          else if (b + r < p.work.batch)
-            v = Access::load(Access::row(view(tensor), b + r, h), 8 * (chunk * At::kThreads + thread), p.length);
-          words[4 * j] = v.x, words[4 * j + 1] = v.y, words[4 * j + 2] = v.z, words[4 * j + 3] = v.w;
-        }
+        for (int j = 0; j < Row::kTogether; ++j)
+          split(shared_at<uint4>(place(samples, tensor, r, group * Row::kTogether + j)), words, j);
       };
       auto rows_x = [&]() -> Row { return {samples_of_x(), scales, p.work.batch, p.length}; };
       auto rows_g = [&]() -> Row {
         return {samples_of_x().moved(kToG), scales + kRows * Row::kGroups, p.work.batch, p.length};
       };
-      auto form = [&](BackwardTensor tensor, BackwardTensor gate, bool gated, const Row& rows) {
+      // Pieces that are not ordinary, a bit each, follow in a loop that is not unrolled: code and registers are few.
+      auto form = [&](const Row& rows, BackwardTensor tensor, BackwardTensor gate, bool gated) {
+        u32 others = 0;
 #pragma unroll
         for (int r = 0; r < kRows; ++r)
 #pragma unroll
-          for (int group = 0; group < At::kChunksPerThread / kGroup; ++group) {
-            u32 x[4 * kGroup], f[4 * kGroup];
+          for (int group = 0; group < kGroups; ++group) {
+            u32 x[kWords], f[kWords];
             read(tensor, r, group, x);
             if (gated) read(gate, r, group, f);
-            const Scale scale = to_halves<Type, PAIRS>(x, f, gated);
+            const int energy = to_ordinary_halves<Type>(x, f, gated);
             rows.put(r, group, x);
-            rows.set_scale(r, group, thread, scale);
+            rows.set_scale(r, group, thread, {energy, 0});
+            others |= static_cast<u32>(!is_ordinary(energy)) << (r * kGroups + group);
           }
+        return others;
+      };
+      auto form_others = [&](u32 others) {
+#pragma unroll 1
+        for (; others != 0; others &= others - 1) {
+          const int piece = __ffs(others) - 1, r = piece / kGroups % kRows, group = piece % kGroups;
+          const bool of_x = piece < kRows * kGroups, gated = of_x ? pregated : postgated;
+          const Row rows = of_x ? rows_x() : rows_g();
+          u32 x[kWords], f[kWords];
+          read(of_x ? kU : kDy, r, group, x);
+          if (gated) read(of_x ? kPregate : kPostgate, r, group, f);
+          const Scale scale = to_scaled_halves<Type, PAIRS>(x, f, gated);
+          rows.put(r, group, x);
+          rows.set_scale(r, group, thread, scale);
+        }
       };
       auto prepare = [&] {
         if (PAIRS) sync();  // the results before have left the exchanges
-        form(kTensorU, kTensorPregate, pregated, rows_x());
-        form(kTensorDy, kTensorPostgate, postgated, rows_g());
+        const u32 of_x = form(rows_x(), kU, kPregate, pregated), of_g = form(rows_g(), kDy, kPostgate, postgated);
+        form_others(of_x | of_g << (kRows * kGroups));
         sync();
       };
       step();
       copy_async_wait();
-      at.advance();
-      if (Kernel::kSets == 2) fetch(at, kAll, samples_next);
+      if (Kernel::kSets == 2) fetch(kAll, samples_next);
       // The sums of a pair have one scale, so its rows go together only if theirs agree.
       for (int mask = 3;;) {
         prepare();
-        float product;
         step();
+        if (mask != 2) row_places.set_next(p, first, thread);
+        float product;
+        bool products_fit = true;  // in halves: rows of bfloat16 near its end are larger (arguments.cuh)
         {
           bool raw_x, raw_g;
           const RowScales<kRows> of_x = rows_x().row_scales(lane, raw_x), of_g = rows_g().row_scales(lane, raw_g);
           if (PAIRS && mask == 3 && of_x.exponent[0] + of_g.exponent[0] != of_x.exponent[1] + of_g.exponent[1])
             mask = 1;
           product = product_scale(of_x, of_g, PAIRS && mask == 2);
+          if constexpr (!Type::kIsHalf)
 #pragma unroll
-          for (int r = 0; r < kRows; ++r)
-            if ((mask >> r & 1) && !(of_x.finite[r] && of_g.finite[r])) product = nan;
+            for (int r = 0; r < kRows; ++r)
+              products_fit &= of_x.exponent[r] < kLargestExponent && of_g.exponent[r] < kLargestExponent;
+          int bad_x = 0, bad_g = 0;  // rows that are not finite
+#pragma unroll
+          for (int r = 0; r < kRows; ++r) bad_x |= !of_x.finite[r] << r, bad_g |= !of_g.finite[r] << r;
+          if ((bad_x | bad_g) & mask) product = nan;
           if (thread == 0)
 #pragma unroll
             for (int r = 0; r < kRows; ++r) {
-              outcomes[r] = {of_x.exponent[r], of_x.finite[r] || !PAIRS ? channel.factor : nan};
-              outcomes[kRows + r] = {of_g.exponent[r], of_g.finite[r] || !PAIRS ? channel.factor : nan};
+              outcomes[r] = {of_x.exponent[r], of_x.finite[r] || !PAIRS ? channel_factor : nan};
+              outcomes[kRows + r] = {of_g.exponent[r], of_g.finite[r] || !PAIRS ? channel_factor : nan};
             }
-          if constexpr (PAIRS) {
+          if (PAIRS && (mask != 3 || bad_x || bad_g)) {
             // A row that goes alone, and one that is not finite, which must not reach its partner.
-            bool cleared = false;
-#pragma unroll
-            for (int r = 0; r < kRows; ++r) {
-              auto clear = [&](const Row& rows, bool finite) {
-                if (finite && (mask >> r & 1)) return;
-                cleared = true;
-#pragma unroll
-                for (int group = 0; group < At::kChunksPerThread / kGroup; ++group) rows.put(r, group, {});
-              };
-              clear(rows_x(), of_x.finite[r]);
-              clear(rows_g(), of_g.finite[r]);
+#pragma unroll 1
+            for (int i = 0; i < kRows * kGroups; ++i) {
+              const int r = i / kGroups;
+              if ((~mask | bad_x) >> r & 1) rows_x().put(r, i % kGroups, {});
+              if ((~mask | bad_g) >> r & 1) rows_g().put(r, i % kGroups, {});
             }
-            if (cleared) sync();
+            sync();
           }
-          stored.get_forward(outer, lane);
-          rows_x().template outer<Kernel::kByStage>(outer, inner.dft8, rows_x().unit(0), of_x, raw_x, warp, lane,
+          const auto forward = stored.forward(zero, lane);
+          rows_x().template outer<Kernel::kByStage>(forward, inner.dft8, rows_x().unit(0), of_x, raw_x, warp, lane,
                                                     places_x());
-          rows_g().template outer<Kernel::kByStage>(outer, inner.dft8, rows_g().unit(0), of_g, raw_g, warp, lane,
+          rows_g().template outer<Kernel::kByStage>(forward, inner.dft8, rows_g().unit(0), of_g, raw_g, warp, lane,
                                                     places_g());
         }
         sync();
-        if (Kernel::kSets == 1 && mask != 1) fetch(at, kAll & ~late, samples);
+        if (Kernel::kSets == 1 && mask != 1) fetch(kAll & ~late, samples);
 
         step();
+        const SumOfProducts<Type> products(product, products_fit, lane);
 #pragma unroll
         for (int i = 0; i < Kernel::kColumns; i += 2) {
           const int pair = warp * At::kColumnsPerWarp + i / 2;
@@ -274,20 +367,17 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
           inner.forward(x);
           load_columns<At>(places_g(), i / 2, g);
           inner.forward(g);
+          if (want_sums) products.add(sums[i], sums[i + 1], g, x);
           if constexpr (Kernel::kSharedSpectrum) {
 #pragma unroll
             for (int k3 = 0; k3 < R; ++k3)
               split_columns(shared_spectrum[(pair * R + k3) * 32 + lane], H[0][k3], H[1][k3]);
-          } else if constexpr (!Kernel::kSpectrumHeld) {
-            load_spectrum<R>(spectrum, pair, lane, H);
-            channel.apply(H);
           }
 #pragma unroll
           for (int e = 0; e < 2; ++e)
 #pragma unroll
             for (int k3 = 0; k3 < R; ++k3) {
               const Tile spectral = Kernel::kSpectrumHeld ? held[i + e][k3] : H[e][k3];
-              if (want_sums) accumulate<Type>(sums[i + e][k3], g[e][k3], x[e][k3], product);
               x[e][k3] = times(x[e][k3], {spectral.re, spectral.im});
               g[e][k3] = times_conjugate(g[e][k3], {spectral.re, spectral.im});
             }
@@ -302,57 +392,93 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
         }
         sync();
         step();
-        stored.get_inverse(outer, lane);
+        {
+          const auto inverse = stored.inverse(zero, lane);
 #pragma unroll
-        for (int i = 0; i < At::kUnitsPerWarp; ++i) {
-          if (want_c) outer_inverse<At, PAIRS>(outer, inner.dft8, outer.last, i, places_x());
-          if (want_dx) outer_inverse<At, PAIRS>(outer, inner.dft8, outer.last, i, places_g());
+          for (int i = 0; i < At::kUnitsPerWarp; ++i) {
+            if (want_c) outer_inverse<At, PAIRS>(inverse, inner.dft8, inverse.last, i, places_x());
+            if (want_dx) outer_inverse<At, PAIRS>(inverse, inner.dft8, inverse.last, i, places_g());
+          }
         }
         sync();
 
         step();
+        // A piece of a result, of the exchange of x or g, times a factor, where gated.
+        auto get = [&](const ExchangePlaces<At>& exchange, int r, int group, u32(&v)[kWords]) {
+#pragma unroll
+          for (int j = 0; j < Row::kTogether; ++j)
+            split(shared_at<uint4>(exchange.result(group * Row::kTogether + j) + r * At::kPlane), v, j);
+        };
+        auto put = [&](std::uint16_t* to, int group, const u32(&v)[kWords]) {
+#pragma unroll
+          for (int j = 0; j < Row::kTogether; ++j)
+            Access::store(to + 8 * thread, 8 * At::kThreads * (group * Row::kTogether + j), p.length - 8 * thread,
+                          make_uint4(v[4 * j], v[4 * j + 1], v[4 * j + 2], v[4 * j + 3]));
+        };
+        auto finish_of = [&](int tensor, int r) {
+          const RowOutcome outcome = outcomes[tensor == kDpostgate ? r : kRows + r];
+          return Finish<Type>(outcome.exponent, outcome.factor, tensor != kDu || pregated);
+        };
+        auto factor_of = [](int tensor) { return tensor == kDu ? kPregate : tensor == kDpregate ? kU : kDy; };
+        u32 others = 0;
 #pragma unroll
         for (int r = 0; r < kRows; ++r) {
-          if (b + r >= p.work.batch || !(mask >> r & 1)) continue;
-          // result times factor, where gated, to rows; null rows: not wanted. A result has up to two factors.
-          auto write = [&](const ExchangePlaces<At>& exchange, const RowOutcome& outcome, const RowsView& first_rows,
-                           BackwardTensor first_factor, bool first_gated, const RowsView* second_rows,
-                           BackwardTensor second_factor) {
-            Finish<Type> finish(outcome.exponent, outcome.factor, true);
+          if (!(mask >> r & 1)) continue;
+          auto write = [&](int tensor, int group, const u32(&v)[kWords], const Finish<Type>& finish) {
+            std::uint16_t* const to = row_places.row(tensor, r);
+            u32 f[kWords], y[kWords];
+            if (finish.gated) read(factor_of(tensor), r, group, f);
 #pragma unroll
-            for (int group = 0; group < At::kChunksPerThread / kGroup; ++group) {
-              u32 v[4 * kGroup];
-#pragma unroll
-              for (int j = 0; j < kGroup; ++j) {
-                const uint4 chunk = shared_at<uint4>(exchange.result(group * kGroup + j) + r * At::kPlane);
-                v[4 * j] = chunk.x, v[4 * j + 1] = chunk.y, v[4 * j + 2] = chunk.z, v[4 * j + 3] = chunk.w;
+            for (int i = 0; i < kWords; ++i) y[i] = v[i];
+            if constexpr (Type::kIsHalf) {
+              if (!finish.apply_in_halves(y, f)) {
+                others |= 1u << (((tensor - kDu) * kRows + r) * kGroups + group);
+                return;
               }
-              auto times_factor = [&](const RowsView& rows, BackwardTensor factor, bool gated) {
-                if (rows.data == nullptr) return;
-                u32 f[4 * kGroup], y[4 * kGroup];
-                if (gated) read(factor, r, group, f);
-#pragma unroll
-                for (int i = 0; i < 4 * kGroup; ++i) y[i] = v[i];
-                finish.gated = gated;
-                finish.apply(y, f);
-                std::uint16_t* to = Access::row(rows, b + r, h);
-#pragma unroll
-                for (int j = 0; j < kGroup; ++j)
-                  Access::store(to, 8 * ((group * kGroup + j) * At::kThreads + thread), p.length,
-                                make_uint4(y[4 * j], y[4 * j + 1], y[4 * j + 2], y[4 * j + 3]));
-              };
-              times_factor(first_rows, first_factor, first_gated);
-              if (second_rows) times_factor(*second_rows, second_factor, true);
+            } else {
+              finish.apply_in_floats(y, f);
             }
+            if (r == 0 || to) put(to, group, y);
           };
-          if (want_dx) write(places_g(), outcomes[kRows + r], p.du, kTensorPregate, pregated, &p.dpregate, kTensorU);
-          if (want_c) write(places_x(), outcomes[r], p.dpostgate, kTensorDy, true, nullptr, kTensorDy);
+          if (want_dx) {
+            const Finish<Type> du = finish_of(kDu, r), dpregate = finish_of(kDpregate, r);
+#pragma unroll
+            for (int group = 0; group < kGroups; ++group) {
+              u32 v[kWords];
+              get(places_g(), r, group, v);
+              if (p.du.data) write(kDu, group, v, du);
+              if (p.dpregate.data) write(kDpregate, group, v, dpregate);
+            }
+          }
+          if (want_c) {
+            const Finish<Type> dpostgate = finish_of(kDpostgate, r);
+#pragma unroll
+            for (int group = 0; group < kGroups; ++group) {
+              u32 v[kWords];
+              get(places_x(), r, group, v);
+              write(kDpostgate, group, v, dpostgate);
+            }
+          }
         }
+        if constexpr (Type::kIsHalf)
+#pragma unroll 1
+          for (; others != 0; others &= others - 1) {
+            const int piece = __ffs(others) - 1, tensor = kDu + piece / (kRows * kGroups);
+            const int r = piece / kGroups % kRows, group = piece % kGroups;
+            std::uint16_t* const to = row_places.row(tensor, r);
+            if (to == nullptr) continue;
+            const Finish<Type> finish = finish_of(tensor, r);
+            u32 v[kWords], f[kWords];
+            get(places_x().moved(tensor == kDpostgate ? 0 : kToG), r, group, v);
+            if (finish.gated) read(factor_of(tensor), r, group, f);
+            finish.apply_in_floats(v, f);
+            put(to, group, v);
+          }
         if (mask != 1) break;
         mask = 2;
       }
       if (Kernel::kSets == 1) {
-        fetch(at, late, samples);
+        fetch(late, samples);
       } else {
         const u32 used = samples;
         samples = samples_next, samples_next = used;
@@ -361,7 +487,6 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
 
     // Sums of pairs of columns, a tile (k3) of each: this team's, or those of all teams in the same order every time.
     if (!want_sums) continue;
-    step();
     constexpr int kTilesPerWarp = Kernel::kTilesPerWarp;
     const int first_tile = (team * At::W + warp) * kTilesPerWarp;
     float4 total[kTilesPerWarp][2];
@@ -395,7 +520,8 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
         largest = max(largest, largest_magnitude(total[i][e]));
       }
     const SumScale scale(block_max(largest, scratch));
-    const long long at = item % p.work.splits * p.work.channels + h;
+    const int ended = opaque(item);  // so that no quotient is kept
+    const long long at = static_cast<long long>(ended % p.work.splits) * p.work.channels + ended / p.work.splits;
     uint4* const to = reinterpret_cast<uint4*>(p.sums + at * At::M);
 #pragma unroll
     for (int i = 0; i < kTilesPerWarp; ++i) {

@@ -119,7 +119,7 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, GATED, Type, Access>
 
   auto prepare = [&](const Cursor& at, const Row& row) {
     copy_async_wait();
-    if (!at.done()) row.template prepare<true>(p.u, p.pregate, pregated, kPregate, at.b, at.h, thread);
+    if (!at.done()) row.prepare(pregated, kPregate, thread);
   };
 
   Cursor at(p.work, blockIdx.x, gridDim.x, team, Kernel::kTeams, kRows);

@@ -40,6 +40,13 @@ __device__ __forceinline__ void mma_16x8x8(u32& d0, u32& d1, u32 a0, u32 a1, u32
       : "r"(a0), "r"(a1), "r"(b0));
 }
 
+/// D += A[16, 8] B[8, 8] in fp32.
+__device__ __forceinline__ void mma_16x8x8_add(float& d0, float& d1, float& d2, float& d3, u32 a0, u32 a1, u32 b0) {
+  asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3},{%4,%5},{%6},{%0,%1,%2,%3};"
+      : "+f"(d0), "+f"(d1), "+f"(d2), "+f"(d3)
+      : "r"(a0), "r"(a1), "r"(b0));
+}
+
 /// Four 8 x 8 matrices of halves, transposed: lane i gives the address of row i % 8 of matrix i / 8.
 __device__ __forceinline__ void load_matrices_transposed(u32 (&m)[4], u32 address) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3},[%4];"
@@ -87,9 +94,6 @@ __device__ __forceinline__ T opaque(T value) {
   asm volatile("" : "+r"(value));
   return value;
 }
-
-/// Asks for the line of 128 bytes around an address to be in the second-level cache.
-__device__ __forceinline__ void prefetch_line(const void* p) { asm volatile("prefetch.global.L2 [%0];" ::"l"(p)); }
 
 /// The barrier `id` (1 to 15) of `threads` threads.
 __device__ __forceinline__ void barrier(int id, int threads) {

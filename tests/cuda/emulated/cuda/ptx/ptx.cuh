@@ -11,7 +11,6 @@ namespace ffc::cuda {
 
 using u32 = std::uint32_t;
 
-inline void prefetch_line(const void*) {}
 inline void let_next_kernel_start() {}
 inline void wait_for_kernel_before() {}
 
@@ -65,6 +64,12 @@ inline void mma_16x8x16_wide(float& d0, float& d1, float& d2, float& d3, u32 a0,
 }
 inline void mma_16x8x8(u32& d0, u32& d1, u32 a0, u32 a1, u32 b0) {
   emulation::product(d0, d1, {{a0, a1, 0, 0}, {b0, 0}}, 8);
+}
+
+inline void mma_16x8x8_add(float& d0, float& d1, float& d2, float& d3, u32 a0, u32 a1, u32 b0) {
+  float d[2][2];
+  emulation::product(d, {{a0, a1, 0, 0}, {b0, 0}}, 8);
+  d0 += d[0][0], d1 += d[0][1], d2 += d[1][0], d3 += d[1][1];
 }
 
 inline u32 transpose_8x8(u32 m) {
