@@ -363,7 +363,7 @@ TEST_CASE_FIXTURE(Fixture, "a spectrum that waits has memory behind the sums, in
 TEST_CASE_FIXTURE(Fixture, "a sum in halves takes sixteen rows, or pairs, where memory has room for so many sums") {
   for (Problem p : {causal(16384), circular(16384, 16384)}) {
     const int together = p.mode == Mode::circular ? 2 : 1;
-    p.channels = 64, p.batch = 64 * together, p.filter = 16384;
+    p.channels = 768, p.batch = 64 * together, p.filter = 16384;
     const auto plan = ffc::make_plan(p, kGpu);
     const Memory memory(plan->workspace_bytes(Pass::backward));
     machine.launches.clear();

@@ -38,7 +38,7 @@ LONG = [
         "Type::halves(x[i]);",
         "the gate of the input is ignored",
     ),
-    (ROWS, "          y[i] = mul(y[i], postgate[i]);\n", "", "the gate of the output is ignored"),
+    (ROWS, "        y[i] = mul(y[i], postgate[i]);\n", "", "the gate of the output is ignored"),
     (ROWS, "scales.exponent[r] = top[r] + (", "scales.exponent[r] = 0 * (", "rows are not scaled"),
     (ARGUMENTS, "if (skips == nullptr) return;", "return;", "skip is ignored"),
     (
@@ -49,8 +49,8 @@ LONG = [
     ),
     (
         ARGUMENTS,
-        "const Tile product = times_conjugate(g,",
-        "const Tile product = times(g,",
+        "const Tile product = times_conjugate(g, {x.re, x.im});\n    mma_16x8x8_add",
+        "const Tile product = times(g, {x.re, x.im});\n    mma_16x8x8_add",
         "the filter's gradient lacks a conjugation, long rows",
     ),
     (

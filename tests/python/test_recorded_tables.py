@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PERFORMANCE = (ROOT / "docs/PERFORMANCE.md").read_text()
 README = (ROOT / "README.md").read_text()
-ROWS = [json.loads(line) for line in (ROOT / "bench/results/cuda-2026-11-22.jsonl").read_text().splitlines()]
+ROWS = [json.loads(line) for line in (ROOT / "bench/results/cuda-2026-11-28.jsonl").read_text().splitlines()]
 
 N = [256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536]
 FORWARD_BARS = {

@@ -2,6 +2,9 @@
 
 #include <ucontext.h>
 
+#include <algorithm>
+#include <numeric>
+#include <random>
 #include <stdexcept>
 #include <vector>
 
@@ -37,6 +40,9 @@ std::vector<Warp> warps;
 Barrier barriers[16];
 const std::function<void()>* running = nullptr;
 bool moved = false;  // some thread got on since this was last cleared
+// A warp runs as far as it gets, to a barrier of the block, before the next one does, in an order that is another one
+// every time: what it writes too early, others find.
+std::minstd_rand random_order;
 
 void yield() {
   const int self = thread_index.x;
@@ -72,14 +78,24 @@ void run_block() {
     thread.context.uc_link = &scheduler;
     makecontext(&thread.context, run_thread, 0);
   }
+  std::vector<int> order(count / 32);
+  std::iota(order.begin(), order.end(), 0);
   for (bool any = true; any;) {
-    any = moved = false;
-    for (int i = 0; i < count; ++i) {
-      if (threads_of_block[i].done) continue;
-      any = true, thread_index.x = i;
-      swapcontext(&scheduler, &threads_of_block[i].context);
+    any = false;
+    bool progress = false;
+    std::shuffle(order.begin(), order.end(), random_order);
+    for (int warp : order) {
+      do {
+        moved = false;
+        for (int i = 32 * warp; i < 32 * warp + 32; ++i) {
+          if (threads_of_block[i].done) continue;
+          any = true, thread_index.x = i;
+          swapcontext(&scheduler, &threads_of_block[i].context);
+        }
+        progress |= moved;
+      } while (moved);
     }
-    if (any && !moved) throw std::runtime_error("the threads of a block wait for each other for ever");
+    if (any && !progress) throw std::runtime_error("the threads of a block wait for each other for ever");
   }
 }
 
