@@ -19,7 +19,6 @@ namespace {
 
 constexpr int kOldestDriver = 13000;  // the CUDA version that the runtime linked into us asks for
 constexpr int kOldestMajor = 8;       // compute capability 8.0: asynchronous copies, tensor cores that take bf16
-constexpr int kSmallestPairs = 128;   // points
 constexpr int kNoDevice = 100;        // cudaErrorNoDevice
 
 // The device code counts rows and channels in 32 bits, and steps beyond the last.
@@ -174,7 +173,7 @@ class CudaPlan final : public BackendPlan {
                    .postgate = given.postgate,
                    .skip = static_cast<const float*>(given.skip),
                    .spectrum = spectrum,
-                   .follows_spectrum = !given.filter,
+                   .follows = !given.filter,
                    .y = given.y};
     for (ConstRows* rows : {&job.u, &job.pregate, &job.postgate}) resolve(*rows, p);
     resolve(job.y, p);
@@ -243,20 +242,32 @@ class CudaPlan final : public BackendPlan {
     return values_bytes(channels) + align(sizeof(float) * channels);
   }
   std::size_t sum_bytes() const { return std::size_t{4} * size_.points + sizeof(float); }
-  std::size_t sums_offset() const { return spectrum_bytes(chunk_); }
-  // Sums are stored as spectra are.
-  std::size_t kept_offset() const { return sums_offset() + spectrum_bytes(chunk_ * backward_grid_.grid.splits); }
+  // A block that keeps its sums may put them where its channel's filter has been, unless that is another split's too.
+  bool in_place(std::int64_t splits) const { return splits == 1 && kept_bytes(variant_) > 0; }
+  // Of the splits of a channel.
+  std::int64_t sums_bytes(std::int64_t splits) const {
+    return static_cast<std::int64_t>(sum_bytes()) * (in_place(splits) ? 0 : splits);
+  }
+  // Behind the spectrum: the sums' factors, the sums, what blocks keep.
+  std::int64_t sums() const { return chunk_ * backward_grid_.grid.splits; }
+  std::size_t factors_offset() const { return spectrum_bytes(chunk_); }
+  std::size_t sums_offset() const { return factors_offset() + align(sizeof(float) * sums()); }
+  std::size_t kept_offset() const {
+    return sums_offset() + (in_place(backward_grid_.grid.splits) ? 0 : values_bytes(sums()));
+  }
   // What a backward pass may take, unless it would be much slower.
   std::int64_t room() const { return kMoreBytes + kPointBytes * size_.points * problem().channels; }
 
   // All channels at once, if there is room for them and for as many splits as their kernel wants; else the chunks that
-  // are cheapest, of those that have such room, or any.
+  // are cheapest, of those that have such room, or room for half as many splits, and so on.
   void choose_chunk() {
     const std::int64_t channels = problem().channels;
     backward_grid_ = backward_grid(channels);
     const bool whole = fits(channels, backward_grid_);
-    if (whole && backward_grid_.grid.splits >= wanted_splits()) return;
-    if (!choose_chunk(wanted_splits()) && !whole) choose_chunk(1);
+    for (std::int64_t splits = wanted_splits();; splits = (splits + 1) / 2) {
+      if (whole && backward_grid_.grid.splits >= splits) return;
+      if (choose_chunk(splits) || splits <= 1) return;
+    }
   }
   bool choose_chunk(std::int64_t least_splits) {
     const std::int64_t all = problem().channels, fewest = (all + kMostChunks - 1) / kMostChunks;
@@ -282,10 +293,13 @@ class CudaPlan final : public BackendPlan {
     return std::min<std::int64_t>(
         groups, std::max<std::int64_t>(work.splits, (batch + work.rows_in_sum - 1) / work.rows_in_sum));
   }
+  // Of a chunk of channels.
+  std::int64_t pass_bytes(std::int64_t channels, std::int64_t splits, std::int64_t blocks) const {
+    return (static_cast<std::int64_t>(sum_bytes()) + sums_bytes(splits)) * channels +
+           static_cast<std::int64_t>(kept_bytes(variant_)) * blocks;
+  }
   bool fits(std::int64_t channels, const GridChoice& choice) const {
-    return static_cast<std::int64_t>(sum_bytes()) * channels * (1 + choice.grid.splits) +
-               static_cast<std::int64_t>(kept_bytes(variant_)) * choice.grid.blocks <=
-           room();
+    return pass_bytes(channels, choice.grid.splits, choice.grid.blocks) <= room();
   }
 
   // The values of some channels, then their factors.
@@ -324,11 +338,10 @@ class CudaPlan final : public BackendPlan {
   GridChoice backward_grid(std::int64_t channels) const {
     GridProblem g = backward_problem(channels);
     auto bytes = [&](std::int64_t splits) {
-      return g.sum_bytes * channels * (1 + splits) +
-             static_cast<std::int64_t>(kept_bytes(variant_)) * std::min(channels * splits, g.slots) / g.kernel.workers;
+      return pass_bytes(channels, splits, std::min(channels * splits, g.slots) / g.kernel.workers);
     };
     if (channels > 0) {
-      const std::int64_t left = room() - bytes(g.batch) + g.sum_bytes * channels * g.batch;  // if all slots are busy
+      const std::int64_t left = room() - pass_bytes(channels, 0, g.slots / g.kernel.workers);  // if all are busy
       g.most_splits = std::max<std::int64_t>(1, left / (g.sum_bytes * channels));
       while (g.most_splits < g.batch && bytes(g.most_splits + 1) <= room()) ++g.most_splits;
     }
@@ -350,7 +363,8 @@ class CudaPlan final : public BackendPlan {
                      char* workspace, void* stream) const {
     const Problem& p = problem();
     const std::int64_t channels = std::min(chunk_, p.channels - first);
-    const Spectrum sums = spectrum_in(workspace + sums_offset(), chunk_ * backward_grid_.grid.splits);
+    const Spectrum sums{in_place(backward_grid_.grid.splits) ? workspace : workspace + sums_offset(),
+                        reinterpret_cast<float*>(workspace + factors_offset())};
     if (p.batch > 0) {
       BackwardJob job{.variant = variant_,
                       .grid = backward_grid_.grid,

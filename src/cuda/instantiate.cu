@@ -70,10 +70,10 @@ Kernel backward_kernel() {
             K::kSharedBytes,
             K::kRows,
             1,
-            kBackwardSplits<ROW, PAIRS>,
+            1,
             false,
             kMostInSum * K::kRows,
-            keeps_in_shared_memory(kSizes[ROW]) ? 0 : 4 * kSizes[ROW].points};
+            4 * kept_points(kSizes[ROW])};
   }
 }
 
@@ -95,7 +95,8 @@ RowKernels make() {
   using Gradient = FilterGradient<ROW>;
   RowKernels kernels;
   add_rows<ROW, false, Half>(kernels), add_rows<ROW, false, BFloat>(kernels);
-  add_rows<ROW, true, Half>(kernels), add_rows<ROW, true, BFloat>(kernels);
+  if constexpr (kSizes[ROW].points >= kSmallestPairs)
+    add_rows<ROW, true, Half>(kernels), add_rows<ROW, true, BFloat>(kernels);
   kernels.spectrum = {reinterpret_cast<const void*>(&filter_spectrum<ROW>), "filter_spectrum", Spectrum::F::kThreads,
                       Spectrum::kSharedBytes};
   kernels.spectrum.parts = Spectrum::F::kParts;

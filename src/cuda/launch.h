@@ -57,7 +57,7 @@ struct ForwardJob {
   ConstRows u{}, pregate{}, postgate{};
   const float* skip = nullptr;  ///< [channels]
   Spectrum spectrum{};
-  bool follows_spectrum = false;  ///< launch_spectrum was the last launch on the stream
+  bool follows = false;  ///< launch_spectrum was the last launch on the stream
   Rows y{};
 };
 

@@ -20,6 +20,8 @@ inline constexpr Size kSizes[] = {
 };
 inline constexpr int kSizeCount = sizeof(kSizes) / sizeof(kSizes[0]);
 
+inline constexpr int kSmallestPairs = 128;  ///< points of a transform that two rows share
+
 /// Largest transform of which a multiprocessor holds two rows on their way, and the sums in registers. Beyond, rows go
 /// one after the other, and sums lie in device memory.
 inline constexpr int kLargestStagedBackward = 8192;

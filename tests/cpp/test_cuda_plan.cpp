@@ -306,7 +306,7 @@ TEST_CASE_FIXTURE(Fixture, "sizes whose backward pass the device does not take s
 TEST_CASE_FIXTURE(Fixture, "a spectrum that waits has memory behind the sums, in every block; channels go in chunks") {
   for (Problem p : {causal(32768), circular(32768, 32768)}) {
     CAPTURE(static_cast<int>(p.mode));
-    p.channels = 300, p.batch = 61, p.filter = 32768;
+    p.channels = 300, p.batch = 121, p.filter = 32768;
     machine.launches.clear();
     const auto plan = ffc::make_plan(p, kGpu);
     REQUIRE(plan);
@@ -328,7 +328,7 @@ TEST_CASE_FIXTURE(Fixture, "a spectrum that waits has memory behind the sums, in
       CHECK(rows.dy.data == static_cast<std::uint16_t*>(device_pointer(4)) + 32768 * first);
       CHECK(rows.skip == static_cast<float*>(device_pointer(7)) + first);
       CHECK(filter.dskip == static_cast<float*>(device_pointer(8)) + first);
-      CHECK(rows.batch == 61);
+      CHECK(rows.batch == 121);
       CHECK(rows.follows);
       CHECK(rows.spectrum.values == spectrum.spectrum.values);
       CHECK(filter.splits == rows.grid.splits);
@@ -337,10 +337,10 @@ TEST_CASE_FIXTURE(Fixture, "a spectrum that waits has memory behind the sums, in
       CHECK(static_cast<std::byte*>(spectrum.spectrum.values) + std::size_t{4} * 32768 * channels <=
             reinterpret_cast<std::byte*>(spectrum.spectrum.factors));
       CHECK(reinterpret_cast<std::byte*>(spectrum.spectrum.factors + channels) <=
-            reinterpret_cast<std::byte*>(rows.sums));
-      CHECK(reinterpret_cast<std::byte*>(rows.sums) + std::size_t{4} * 32768 * sums <=
             reinterpret_cast<std::byte*>(rows.sum_factors));
-      CHECK(reinterpret_cast<std::byte*>(rows.sum_factors + sums) <= static_cast<std::byte*>(rows.kept));
+      CHECK(reinterpret_cast<std::byte*>(rows.sum_factors + sums) <= reinterpret_cast<std::byte*>(rows.sums));
+      CHECK(reinterpret_cast<std::byte*>(rows.sums) + std::size_t{4} * 32768 * sums <=
+            static_cast<std::byte*>(rows.kept));
       CHECK(memory.holds(rows.kept, kept_bytes(rows.variant) * rows.grid.blocks));
       CHECK(reinterpret_cast<std::uintptr_t>(rows.kept) % 16 == 0);
       first += rows.channels;
@@ -354,10 +354,40 @@ TEST_CASE_FIXTURE(Fixture, "a spectrum that waits has memory behind the sums, in
     CHECK(job<BackwardJob>(1).sums == nullptr);
   }
   machine.launches.clear();
-  const auto shorter = ffc::make_plan(causal(16384), kGpu);
+  const auto shorter = ffc::make_plan(causal(8192), kGpu);
   const Memory less(shorter->workspace_bytes(Pass::backward));
   REQUIRE(ffc::backward(*shorter, backward_arguments(), {.workspace = less.workspace()}));
   CHECK(job<BackwardJob>(1).kept == nullptr);
+}
+
+TEST_CASE_FIXTURE(Fixture, "sums that blocks keep take the place of the spectrum in the end, if it is no other split's") {
+  for (std::int64_t batch : {16, 61}) {
+    CAPTURE(batch);
+    Problem p = causal(32768);
+    p.channels = 768, p.batch = batch, p.filter = 32768;
+    const auto plan = ffc::make_plan(p, kGpu);
+    const Memory memory(plan->workspace_bytes(Pass::backward));
+    BackwardArguments a = backward_arguments();
+    machine.launches.clear();
+    REQUIRE(ffc::backward(*plan, a, {.workspace = memory.workspace()}));
+    const auto& rows = job<BackwardJob>(1);
+    const bool one = rows.grid.splits == 1;
+    CHECK(one == (batch == 16));
+    CHECK((static_cast<void*>(rows.sums) == rows.spectrum.values) == one);
+    if (one) CHECK(rows.channels == 768);
+    CHECK(job<FilterGradientJob>(2).sums == rows.sums);
+    CHECK(job<FilterGradientJob>(2).factors == rows.sum_factors);
+    CHECK(rows.sum_factors >= rows.spectrum.factors + rows.channels);
+
+    // A prepared filter stays as it is.
+    const Memory storage(plan->spectrum_bytes());
+    const auto filter = ffc::make_filter(*plan, {.k = a.k, .storage = storage.workspace()}, {.workspace = memory.workspace()});
+    REQUIRE(filter);
+    a.k = {}, a.filter = &*filter;
+    machine.launches.clear();
+    REQUIRE(ffc::backward(*plan, a, {.workspace = memory.workspace()}));
+    CHECK(memory.holds(job<BackwardJob>(0).sums, std::size_t{4} * 32768 * job<BackwardJob>(0).channels));
+  }
 }
 
 TEST_CASE_FIXTURE(Fixture, "a sum in halves takes sixteen rows, or pairs, where memory has room for so many sums") {

@@ -23,9 +23,10 @@ struct BackwardParameters {
   const u32* spectrum;
   const float* factors;
   const float* skip;
-  u32* sums;           // [splits][channels][M] complex halves, as spectra are stored; null: not wanted
+  u32* sums;           // [splits][channels][M] complex halves, as spectra are stored; null: not wanted. Of kernels that
+                       // keep their sums, and one split: it may be the spectrum
   float* sum_factors;  // [splits][channels]: the halves are times it
-  uint4* kept;         // [blocks][M/4], as spectra are stored: of kernels that go over a row twice
+  uint4* kept;         // of each block, of kernels that go over a row twice
   Work work;
   int length;
 };

@@ -131,6 +131,8 @@ struct Ring {
   }
   /// The item in hand.
   __device__ __forceinline__ typename Table::Item item() const { return Table::item(table(0)); }
+  /// Whether the next row is of another item.
+  __device__ __forceinline__ bool item_ends() const { return Table::item(table(1)).index != item().index; }
   /// What is remembered of the item in hand, and of the one before it.
   template <class State>
   __device__ __forceinline__ State& state() const {

@@ -7,6 +7,22 @@
 
 namespace ffc::cuda {
 
+/// Waits for the threads of a team, of which a block has several.
+template <int THREADS>
+__device__ __forceinline__ void team_barrier(int team) {
+  if constexpr (THREADS == 32)
+    __syncwarp();
+  else
+    barrier(team + 1, THREADS);
+}
+/// Waits for all teams, which come from barriers of their own. One barrier would do; but after one, compute-sanitizer
+/// (racecheck, of CUDA 13.0) still takes what another team has written before it for a hazard.
+template <int TEAMS>
+__device__ __forceinline__ void barrier_of_teams() {
+  __syncthreads();
+  if constexpr (TEAMS > 1) __syncthreads();
+}
+
 /// Chunk j of some words.
 template <int WORDS>
 __device__ __forceinline__ void split(uint4 v, u32 (&x)[WORDS], int j) {

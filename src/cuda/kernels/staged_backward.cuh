@@ -179,7 +179,7 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
   const bool want_dx = p.du.data || p.dpregate.data, want_c = p.dpostgate.data != nullptr,
              want_sums = p.sums != nullptr;
   const float nan = __int_as_float(0x7fffffff);
-  auto sync = [&] { barrier(team + 1, At::kThreads); };
+  auto sync = [&] { team_barrier<At::kThreads>(team); };
 
   // The tensors whose samples the gradients are multiplied by; the others' are done with once x and g are formed.
   constexpr int kAll = (1 << kRead) - 1;
@@ -491,7 +491,7 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
     const int first_tile = (team * At::W + warp) * kTilesPerWarp;
     float4 total[kTilesPerWarp][2];
     u32 largest = 0;
-    __syncthreads();  // results have left the exchanges
+    barrier_of_teams<Kernel::kTeams>();  // results have left the exchanges
     if constexpr (Kernel::kTeams > 1) {
       float4* const of_team = reinterpret_cast<float4*>(team_memory);  // [pair][k3][column][lane]
 #pragma unroll
@@ -499,7 +499,7 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
 #pragma unroll
         for (int k3 = 0; k3 < R; ++k3)
           of_team[(((warp * At::kColumnsPerWarp + i / 2) * R + k3) * 2 + i % 2) * 32 + lane] = sums[i][k3];
-      __syncthreads();
+      barrier_of_teams<Kernel::kTeams>();
     }
 #pragma unroll
     for (int i = 0; i < kTilesPerWarp; ++i)
@@ -519,7 +519,7 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
         }
         largest = max(largest, largest_magnitude(total[i][e]));
       }
-    const SumScale scale(block_max(largest, scratch));
+    const SumScale scale(block_max(largest, scratch, [] { barrier_of_teams<Kernel::kTeams>(); }));
     const int ended = opaque(item);  // so that no quotient is kept
     const long long at = static_cast<long long>(ended % p.work.splits) * p.work.channels + ended / p.work.splits;
     uint4* const to = reinterpret_cast<uint4*>(p.sums + at * At::M);

@@ -103,7 +103,7 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, GATED, Type, Access>
   const Row first_set{kept(SamplePlaces<At>(staged, thread)), reinterpret_cast<Scale*>(tables + Kernel::kTableBytes),
                       p.work.batch, p.length};
   const bool pregated = GATED && p.pregate.data != nullptr, postgated = GATED && p.postgate.data != nullptr;
-  auto sync = [&] { barrier(team + 1, At::kThreads); };
+  auto sync = [&] { team_barrier<At::kThreads>(team); };
   auto fetch = [&](const Cursor& at, const Row& row) {
     if (!at.done()) {
       row.fetch(p.u, at.b, at.h, chunk, 0);

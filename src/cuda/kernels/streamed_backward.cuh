@@ -3,8 +3,9 @@
 //   G = forward of g, which waits;     dx = inverse(G conj(H)),  du = pregate dx,  dpregate = u dx
 //   X = forward of x,  S += G conj(X),  c = inverse(X H),         dpostgate = dy c
 //
-// u and pregate come once: where dx becomes du and dpregate, x is formed. The sum S lies in halves where the split's
-// sum goes (running_sum.cuh). Only what is wanted is computed, stored and read. Both passes are the same instructions:
+// u and pregate come once: where dx becomes du and dpregate, x is formed. The sum S lies in halves in memory of the
+// block (running_sum.cuh); when its item ends it goes where the split's sum goes, which may be the place of the
+// channel's filter, if no other split needs that. Only what is wanted is computed, stored and read. Both passes are the same instructions:
 // with a copy for each the kernel took twice as long at 32768 points, for its instructions alone.
 #pragma once
 
@@ -16,10 +17,8 @@ namespace ffc::cuda {
 /// Whether a block has room for the spectrum G in its shared memory; else it lies in device memory.
 constexpr bool keeps_in_shared_memory(const Size& size) { return size.points <= 16384; }
 
-/// Blocks that share a channel share its spectrum in the cache. Measured: 2 % of pairs of 16384 points, 3 % of rows of
-/// 32768; not of rows of 16384, which leave more of the cache free.
-template <int ROW, bool PAIRS>
-inline constexpr int kBackwardSplits = PAIRS || !keeps_in_shared_memory(kSizes[ROW]) ? 2 : 1;
+/// Device memory of a block, as spectra are stored: its sum; G, where shared memory has no room for it.
+constexpr int kept_points(const Size& size) { return size.points * (keeps_in_shared_memory(size) ? 1 : 2); }
 
 template <int ROW, bool PAIRS, class Type, class Access>
 using StreamedBackward =
@@ -74,22 +73,21 @@ __global__ void __launch_bounds__(StreamedBackward<ROW, PAIRS, Type, Access>::kT
   if (thread == 0) ring.template state_before<State>().summed = -1;
   // Where things lie is found anew at every step of 32768 points; of 16384 there are registers to keep it (3 %).
   constexpr bool kAnew = R == 8;
+  uint4* const own_sums = p.kept + static_cast<long long>(blockIdx.x) * (kept_points(kSizes[ROW]) / 4);
   uint4* const spectrum_of_g = [&] {
     if constexpr (keeps_in_shared_memory(kSizes[ROW]))
       return reinterpret_cast<uint4*>(shared + Kernel::kFixedBytes);
     else
-      return p.kept + static_cast<long long>(blockIdx.x) * (M / 4);
+      return own_sums + M / 4;
   }();
   auto spectrum = [&] { return p.spectrum + static_cast<long long>(ring.item().channel) * M; };
   auto split = [&] {
     return static_cast<long long>(ring.item().index % p.work.splits) * p.work.channels + ring.item().channel;
   };
-  auto sums = [&] { return reinterpret_cast<uint4*>(p.sums) + split() * (M / 4); };
   auto channel = [&] { return ChannelScale(p.factors, p.skip, ring.item().channel, Kernel::kSpectrumGain); };
   for (; ring.item().index >= 0; ring.advance()) {
     RowScales<kRows> scale;
     const u32* const item_spectrum = spectrum();
-    uint4* const item_sums = sums();
     const ChannelScale item_channel = channel();
     // A row of a pair that is not finite has travelled as zeros.
     auto finish = [&](int r) {
@@ -151,7 +149,6 @@ __global__ void __launch_bounds__(StreamedBackward<ROW, PAIRS, Type, Access>::kT
       const bool wanted = pass == 0 ? views.dx() : views.c();
       const u32 conjugated = pass == 0 ? 0x80008000u : 0;
       const u32* const own_spectrum = kAnew ? spectrum() : item_spectrum;
-      uint4* const own_sums = kAnew ? sums() : item_sums;
       const ChannelScale own_channel = kAnew ? channel() : item_channel;
       rows.columns([&](int pair, Tile(&x)[2][R]) {
         if (views.sums()) {
@@ -172,6 +169,12 @@ __global__ void __launch_bounds__(StreamedBackward<ROW, PAIRS, Type, Access>::kT
         return true;
       });
       if (wanted) rows.outer_back(rows.last_stage());
+    }
+    if (views.sums() && ring.item_ends()) {  // every thread stores what it has added, and only it has read H there
+      uint4* const to = reinterpret_cast<uint4*>(p.sums) + split() * (M / 4);
+      const int from = rows.warp * Kernel::At::kColumnsPerWarp * R * 32 + rows.lane;
+#pragma unroll
+      for (int i = 0; i < Kernel::At::kColumnsPerWarp * R; ++i) to[from + 32 * i] = own_sums[from + 32 * i];
     }
     if (!views.c()) {
       ring.template skip<2>();

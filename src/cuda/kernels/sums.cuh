@@ -12,11 +12,12 @@ __device__ __forceinline__ u32 largest_magnitude(float4 sum) {
   return max(max(bits(sum.x), bits(sum.y)), max(bits(sum.z), bits(sum.w)));
 }
 
-/// The largest of a magnitude over the block; `scratch` holds 32 words. NaN wins. A barrier.
-__device__ __forceinline__ u32 block_max(u32 magnitude, u32* scratch) {
+/// The largest of a magnitude over the block, with its barrier; `scratch` holds 32 words. NaN wins.
+template <class Barrier>
+__device__ __forceinline__ u32 block_max(u32 magnitude, u32* scratch, Barrier barrier) {
   const u32 of_warp = __reduce_max_sync(~0u, magnitude);  // magnitudes order as integers, NaN last
   if ((threadIdx.x & 31) == 0) scratch[threadIdx.x >> 5] = of_warp;
-  __syncthreads();
+  barrier();
   const int warps = blockDim.x >> 5, lane = threadIdx.x & 31;
   return __reduce_max_sync(~0u, lane < warps ? scratch[lane] : 0u);
 }

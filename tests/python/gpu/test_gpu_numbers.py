@@ -52,7 +52,7 @@ def test_sums_of_many_long_rows(family, batch):
 
 
 def test_chunks_of_channels():
-    case = make_case("causal", SIZES[-1], batch=2, channels=300)
+    case = make_case("causal", SIZES[-1], batch=2, channels=140)
     assert "chunk after chunk" in explain_case(case)
     check_case(case)
 
