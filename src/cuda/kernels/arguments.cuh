@@ -75,6 +75,11 @@ __device__ __forceinline__ void accumulate(float4& sum, WideTile g, WideTile x, 
   sum.x += scale * (gr.x * xr.x + gi.x * xi.x), sum.y += scale * (gi.x * xr.x - gr.x * xi.x);
   sum.z += scale * (gr.y * xr.y + gi.y * xi.y), sum.w += scale * (gi.y * xr.y - gr.y * xi.y);
 }
+/// G conj(X)
+__device__ __forceinline__ Tile product_of_halves(Tile g, Tile x) {
+  const Tile product = times_conjugate(g, {x.re, x.im});
+  return product;
+}
 /// Of halves. Of half-precision rows the product is one too: a spectrum of 16384 points is at most 0.61 sqrt(3 M) = 135
 /// (rows.cuh), so it fits, and its rounding is one of a row among many. Rows of bfloat16 near its end are larger.
 template <class Type>
@@ -83,7 +88,7 @@ __device__ __forceinline__ void accumulate(float4& sum, Tile g, Tile x, float sc
     const WideTile wide_g{Half::wide(g.re), Half::wide(g.im)}, wide_x{Half::wide(x.re), Half::wide(x.im)};
     accumulate<Type>(sum, wide_g, wide_x, scale);
   } else {
-    const Tile product = times_conjugate(g, {x.re, x.im});
+    const Tile product = product_of_halves(g, x);
     const float2 re = Half::wide(product.re), im = Half::wide(product.im);
     sum.x += scale * re.x, sum.y += scale * im.x;
     sum.z += scale * re.y, sum.w += scale * im.y;
@@ -119,7 +124,7 @@ struct SumOfProducts {
 
  private:
   __device__ __forceinline__ void add(float4& sum, Tile g, Tile x) const {
-    const Tile product = times_conjugate(g, {x.re, x.im});
+    const Tile product = product_of_halves(g, x);
     mma_16x8x8_add(sum.x, sum.z, sum.y, sum.w, product.re, product.im, diagonal);
   }
 };
