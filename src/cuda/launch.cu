@@ -122,8 +122,8 @@ int launch_forward(const ForwardJob& job, void* stream) {
                             {static_cast<int>(job.batch), static_cast<int>(job.channels), job.grid.splits},
                             static_cast<int>(job.length)};
   const bool all = aligned(job, job.u, job.pregate, job.postgate, job.y);
-  return launch(forward_of(job.variant, job.pregate.data || job.postgate.data, all), job.grid.blocks, &p,
-                job.follows, stream);
+  return launch(forward_of(job.variant, job.pregate.data || job.postgate.data, all), job.grid.blocks, &p, job.follows,
+                stream);
 }
 
 int launch_backward(const BackwardJob& job, void* stream) {

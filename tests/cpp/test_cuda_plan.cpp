@@ -360,7 +360,8 @@ TEST_CASE_FIXTURE(Fixture, "a spectrum that waits has memory behind the sums, in
   CHECK(job<BackwardJob>(1).kept == nullptr);
 }
 
-TEST_CASE_FIXTURE(Fixture, "sums that blocks keep take the place of the spectrum in the end, if it is no other split's") {
+TEST_CASE_FIXTURE(Fixture,
+                  "sums that blocks keep take the place of the spectrum in the end, if it is no other split's") {
   for (std::int64_t batch : {16, 61}) {
     CAPTURE(batch);
     Problem p = causal(32768);
@@ -381,7 +382,8 @@ TEST_CASE_FIXTURE(Fixture, "sums that blocks keep take the place of the spectrum
 
     // A prepared filter stays as it is.
     const Memory storage(plan->spectrum_bytes());
-    const auto filter = ffc::make_filter(*plan, {.k = a.k, .storage = storage.workspace()}, {.workspace = memory.workspace()});
+    const auto filter =
+        ffc::make_filter(*plan, {.k = a.k, .storage = storage.workspace()}, {.workspace = memory.workspace()});
     REQUIRE(filter);
     a.k = {}, a.filter = &*filter;
     machine.launches.clear();

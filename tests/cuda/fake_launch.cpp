@@ -90,7 +90,9 @@ BlockWork block_work(const Variant& variant, Task task) {
   return work;
 }
 
-std::size_t kept_bytes(const Variant& variant) { return fake::points(variant) <= 8192 ? 0 : (fake::points(variant) > 16384 ? 8 : 4) * fake::points(variant); }
+std::size_t kept_bytes(const Variant& variant) {
+  return fake::points(variant) <= 8192 ? 0 : (fake::points(variant) > 16384 ? 8 : 4) * fake::points(variant);
+}
 
 const char* kernel_name(const Variant& variant, Task task) {
   static std::string name;

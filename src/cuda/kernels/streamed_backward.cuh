@@ -5,8 +5,8 @@
 //
 // u and pregate come once: where dx becomes du and dpregate, x is formed. The sum S lies in halves in memory of the
 // block (running_sum.cuh); when its item ends it goes where the split's sum goes, which may be the place of the
-// channel's filter, if no other split needs that. Only what is wanted is computed, stored and read. Both passes are the same instructions:
-// with a copy for each the kernel took twice as long at 32768 points, for its instructions alone.
+// channel's filter, if no other split needs that. Only what is wanted is computed, stored and read. Both passes are the
+// same instructions: with a copy for each the kernel took twice as long at 32768 points, for its instructions alone.
 #pragma once
 
 #include "cuda/kernels/running_sum.cuh"
