@@ -94,6 +94,7 @@ STREAMED = [
     (SUM, "times_conjugate(g[e], {x[e].re, x[e].im})", "times_conjugate(x[e], {g[e].re, g[e].im})",
      "the filter's gradient runs backwards, longest rows"),
     (SUM, "addition.first ? make_uint4(0, 0, 0, 0) : sums[i]", "make_uint4(0, 0, 0, 0)", "the last row is the sum"),
+    (BACKWARD, "if (views.sums() && ring.item_ends())", "if (false)", "the sum stays with its block"),
 ]  # fmt: skip
 
 WANTED = [
