@@ -49,8 +49,8 @@ LONG = [
     ),
     (
         ARGUMENTS,
-        "const Tile product = times_conjugate(g, {x.re, x.im});\n    mma_16x8x8_add",
-        "const Tile product = times(g, {x.re, x.im});\n    mma_16x8x8_add",
+        "return times_conjugate(g, {x.re, x.im});",
+        "return times(g, {x.re, x.im});",
         "the filter's gradient lacks a conjugation, long rows",
     ),
     (
