@@ -114,8 +114,9 @@ struct BlockWork {
   int rows_in_sum = INT32_MAX;
 };
 BlockWork block_work(const Variant& variant, Task task);
-/// Device memory in which a block of a backward launch keeps one spectrum until it meets another; 0 if its kernel has
-/// both at hand.
+/// Device memory in which a block of a backward launch keeps the sum of its rows, and a spectrum until it meets
+/// another; 0 if its kernel has both at hand. Sums that are kept may end in the place of the spectrum, if there is one
+/// split.
 std::size_t kept_bytes(const Variant& variant);
 /// The name under which the kernel of a variant is known to profilers, for logs and tests.
 const char* kernel_name(const Variant& variant, Task task);
