@@ -1,9 +1,11 @@
 """Distributed data parallel over gloo: two CPU processes train as one would."""
 
+import os
+
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.multiprocessing.spawn import spawn
+from torch.multiprocessing.spawn import start_processes
 
 from flashfftconv import FlashFFTConv, long_conv
 
@@ -38,6 +40,7 @@ def train(model: nn.Module, rows: torch.Tensor) -> None:
 
 def work(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=PROCESSES)
     model = Model()
     train(nn.parallel.DistributedDataParallel(model), data().chunk(PROCESSES)[rank])
@@ -46,7 +49,9 @@ def work(rank: int, folder: str) -> None:
 
 
 def test_two_processes_train_as_one(tmp_path):
-    spawn(work, (str(tmp_path),), nprocs=PROCESSES)
+    # From a fork server, since its children end without finalizing Python: gloo's thread may still drop its last
+    # work then, asks for the interpreter's lock, and is ended by it inside a destructor, which aborts the process.
+    start_processes(work, (str(tmp_path),), nprocs=PROCESSES, start_method="forkserver")
     results = [torch.load(tmp_path / f"{rank}.pt") for rank in range(PROCESSES)]
     alone = Model()
     start = {name: t.clone() for name, t in alone.state_dict().items()}
