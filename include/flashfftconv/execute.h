@@ -55,8 +55,9 @@ struct ParallelFor {
 
 /// How an execution runs: where its scratch memory is, on which stream or threads.
 struct Execution {
-  Workspace
-      workspace{};  ///< plan.workspace_bytes(pass), aligned to kWorkspaceAlignment; free again when the call is done
+  /// plan.workspace_bytes(pass), aligned to kWorkspaceAlignment. On a GPU it is in use until `stream` has done the
+  /// work, on a CPU until the call returns.
+  Workspace workspace{};
   void* stream = nullptr;  ///< cudaStream_t on a GPU, ignored on a CPU
   ParallelFor parallel{};  ///< threads of a CPU execution
 };
@@ -97,13 +98,15 @@ struct BackwardArguments {
 
 /// What make_filter prepares, and where to.
 struct FilterArguments {
-  ConstTaps k{};        ///< [channels, filter]
-  ConstTaps k_rev{};    ///< [channels, filter_reverse], bidirectional mode only
-  Workspace storage{};  ///< plan.spectrum_bytes(), kept alive by the caller as long as the filter is used
+  ConstTaps k{};      ///< [channels, filter]
+  ConstTaps k_rev{};  ///< [channels, filter_reverse], bidirectional mode only
+  /// plan.spectrum_bytes(), aligned to kWorkspaceAlignment; kept alive by the caller as long as the filter is used.
+  Workspace storage{};
 };
 
-/// A filter made ready once: for inference, where taps do not change between calls. Usable with every plan that
-/// prepares filters alike: same channels, taps, mode, types and transform; the batch may differ.
+/// A filter made ready once: for inference, where taps do not change between calls. Usable with every plan of the same
+/// problem but for the batch and the type of the taps: channels, length, taps, mode, fft_size, lag, type of the rows
+/// and device must agree.
 class Filter {
  public:
   /// The plan it was made with.
@@ -123,7 +126,7 @@ Status forward(const Plan& plan, const ForwardArguments& arguments, const Execut
 /// The gradients asked for.
 Status backward(const Plan& plan, const BackwardArguments& arguments, const Execution& execution = {});
 
-/// Prepares the taps into the caller's storage.
+/// Prepares the taps into the caller's storage. Needs a workspace as a forward pass does.
 Result<Filter> make_filter(const Plan& plan, const FilterArguments& arguments, const Execution& execution = {});
 
 }  // namespace ffc

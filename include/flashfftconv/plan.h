@@ -72,6 +72,7 @@ class Plan {
   std::shared_ptr<const BackendPlan> backend_;
 };
 
+/// Of workspaces and of a filter's storage, in bytes.
 constexpr std::size_t kWorkspaceAlignment = 64;
 
 /// Checks the problem and decides how to solve it. The status says what is unsupported, and why.
