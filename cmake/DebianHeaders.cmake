@@ -1,7 +1,7 @@
 # find_debian_headers(VARIABLE header package hint): the folder that holds `header` in the cache variable VARIABLE. It is the
 # system's, the one that the user set, or that of Debian's package, fetched and unpacked below the build folder without root.
 function(find_debian_headers variable header package hint)
-  find_path(${variable} ${header} HINTS ${FFC_HIGHWAY_DIR} DOC "Folder that holds ${header}")
+  find_path(${variable} ${header} DOC "Folder that holds ${header}")
   if(${variable})
     return()
   endif()

@@ -1,4 +1,4 @@
-// What a backend provides. The list of backends is in backends.cpp; nothing else knows more than one of them.
+// What a backend provides. The list of backends is in backend_list.h; nothing else knows more than one of them.
 #pragma once
 
 #include <cstddef>

@@ -3,7 +3,6 @@
 #include "cuda/cuda_plan.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cstdio>
 #include <iterator>
 #include <string>
@@ -18,8 +17,8 @@ namespace ffc::cuda {
 namespace {
 
 constexpr int kOldestDriver = 13000;  // the CUDA version that the runtime linked into us asks for
-constexpr int kOldestMajor = 8;       // compute capability 8.0: asynchronous copies, tensor cores that take bf16
-constexpr int kNoDevice = 100;        // cudaErrorNoDevice
+constexpr int kOldestMajor = 8;  // compute capability 8.0: asynchronous copies, sums over a warp in one instruction
+constexpr int kNoDevice = 100;   // cudaErrorNoDevice
 
 // The device code counts rows and channels in 32 bits, and steps beyond the last.
 constexpr std::int64_t kMostRows = 1 << 30;
@@ -32,13 +31,6 @@ constexpr std::int64_t kPointBytes = 8, kMoreBytes = 8 << 20;
 constexpr double kChunksCost = 1.1;
 constexpr int kMostChunks = 6;           // each is three launches,
 constexpr double kChunkBytes = 1 << 20;  // as long as a block takes for these
-
-std::atomic<DeviceQuery> device_query{nullptr};
-
-DeviceFacts facts_of(int index) {
-  const DeviceQuery query = device_query.load();
-  return query ? query(index) : query_device(index);
-}
 
 std::string version(int cuda) { return std::to_string(cuda / 1000) + "." + std::to_string(cuda % 1000 / 10); }
 std::string architecture(const DeviceFacts& facts) {
@@ -177,7 +169,7 @@ class CudaPlan final : public BackendPlan {
                    .y = given.y};
     for (ConstRows* rows : {&job.u, &job.pregate, &job.postgate}) resolve(*rows, p);
     resolve(job.y, p);
-    return status_of(launch_forward(job, execution.stream), task);
+    return launched(launch_forward(job, execution.stream), job);
   }
 
   Status backward(const BackwardArguments& given, const Execution& execution) const override {
@@ -231,7 +223,8 @@ class CudaPlan final : public BackendPlan {
               str(kSizes[row_of_at_least(p.length)].points) + " for each\n";
     else
       text += "  why: the smallest transform of at least " + str(p.length) + " points, one row at a time" +
-              (p.mode == Mode::circular ? "; pairs of rows need fft_size among the sizes and below twice the length\n"
+              (p.mode == Mode::circular ? "; pairs of rows need fft_size among the sizes from " + str(kSmallestPairs) +
+                                              " on, and below twice the length\n"
                                         : ", needs no padding\n");
     return text;
   }
@@ -387,7 +380,7 @@ class CudaPlan final : public BackendPlan {
       for (ConstRows* rows : {&job.dy, &job.u, &job.pregate, &job.postgate})
         resolve(*rows, p), begin_at(*rows, first, p.dtype);
       for (Rows* rows : {&job.du, &job.dpregate, &job.dpostgate}) resolve(*rows, p), begin_at(*rows, first, p.dtype);
-      if (Status s = status_of(launch_backward(job, stream), Task::backward); !s) return s;
+      if (Status s = launched(launch_backward(job, stream), job); !s) return s;
     }
     if (!filter_wanted) return {};
     FilterGradientJob job{.variant = variant_,
@@ -424,8 +417,9 @@ class CudaPlan final : public BackendPlan {
     return error ? failed("the CUDA kernel of the filter's spectrum", error) : Status();
   }
 
-  Status status_of(int error, Task task) const {
-    return error ? failed(std::string("CUDA kernel ") + kernel_name(variant_, task), error) : Status();
+  template <class Job>
+  static Status launched(int error, const Job& job) {
+    return error ? failed(std::string("CUDA kernel ") + kernel_name(job), error) : Status();
   }
 
   std::string task_text(Task task, const GridChoice& choice, std::int64_t channels) const {
@@ -451,7 +445,7 @@ class CudaPlan final : public BackendPlan {
 
 Result<Plan> make_plan(const Problem& problem, Device device, PlanOptions) {
   if (Status s = check_problem(problem, device); !s) return s;
-  const DeviceFacts facts = facts_of(device.index);
+  const DeviceFacts facts = query_device(device.index);
   if (Status s = check_facts(device, facts); !s) return s;
   const DeviceScope scope(device.index);
   if (scope.error()) return failed("switching to the device", scope.error());
@@ -462,15 +456,13 @@ Result<Plan> make_plan(const Problem& problem, Device device, PlanOptions) {
   return Plan(std::make_shared<CudaPlan>(problem, device, facts, variant));
 }
 
-Status check_device(Device device) { return check_facts(device, facts_of(device.index)); }
+Status check_device(Device device) { return check_facts(device, query_device(device.index)); }
 
 std::string describe_device(Device device) {
-  const DeviceFacts facts = facts_of(device.index);
+  const DeviceFacts facts = query_device(device.index);
   if (Status s = check_facts(device, facts); !s) return s.message();
   return "CUDA " + std::to_string(device.index) + " is " + architecture(facts) + " with " +
          std::to_string(facts.multiprocessors) + " multiprocessors, driver for CUDA " + version(facts.driver);
 }
-
-void set_device_query_for_testing(DeviceQuery query) { device_query = query; }
 
 }  // namespace ffc::cuda

@@ -16,8 +16,4 @@ Status check_device(Device device);
 /// The device and its driver in a few words, or what is missing.
 std::string describe_device(Device device);
 
-/// What plans believe of devices comes from `query`; null: from the machine.
-using DeviceQuery = DeviceFacts (*)(int index);
-void set_device_query_for_testing(DeviceQuery query);
-
 }  // namespace ffc::cuda

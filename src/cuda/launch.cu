@@ -91,6 +91,15 @@ bool aligned(const Job& job, const RowsTypes&... all) {
   return job.length % 8 == 0 && (regular(all) && ...);
 }
 
+const Kernel& kernel_of(const ForwardJob& job) {
+  return forward_of(job.variant, job.pregate.data || job.postgate.data,
+                    aligned(job, job.u, job.pregate, job.postgate, job.y));
+}
+const Kernel& kernel_of(const BackwardJob& job) {
+  return backward_of(job.variant,
+                     aligned(job, job.dy, job.u, job.pregate, job.postgate, job.du, job.dpregate, job.dpostgate));
+}
+
 template <class TapsType>
 TapsView view(const TapsType& taps, DType type) {
   return {const_cast<void*>(static_cast<const void*>(taps.data)), taps.channel_stride, static_cast<int>(type)};
@@ -121,14 +130,10 @@ int launch_forward(const ForwardJob& job, void* stream) {
                             job.skip,
                             {static_cast<int>(job.batch), static_cast<int>(job.channels), job.grid.splits},
                             static_cast<int>(job.length)};
-  const bool all = aligned(job, job.u, job.pregate, job.postgate, job.y);
-  return launch(forward_of(job.variant, job.pregate.data || job.postgate.data, all), job.grid.blocks, &p, job.follows,
-                stream);
+  return launch(kernel_of(job), job.grid.blocks, &p, job.follows, stream);
 }
 
 int launch_backward(const BackwardJob& job, void* stream) {
-  const bool all = aligned(job, job.dy, job.u, job.pregate, job.postgate, job.du, job.dpregate, job.dpostgate);
-  const Kernel& kernel = backward_of(job.variant, all);
   const BackwardParameters p{view(job.dy),
                              view(job.u),
                              view(job.pregate),
@@ -144,7 +149,7 @@ int launch_backward(const BackwardJob& job, void* stream) {
                              static_cast<uint4*>(job.kept),
                              {static_cast<int>(job.batch), static_cast<int>(job.channels), job.grid.splits},
                              static_cast<int>(job.length)};
-  return launch(kernel, job.grid.blocks, &p, job.follows, stream);
+  return launch(kernel_of(job), job.grid.blocks, &p, job.follows, stream);
 }
 
 int launch_filter_gradient(const FilterGradientJob& job, void* stream) {
@@ -190,6 +195,8 @@ BlockWork block_work(const Variant& variant, Task task) {
 std::size_t kept_bytes(const Variant& variant) { return planned(variant, Task::backward).kept_bytes; }
 
 const char* kernel_name(const Variant& variant, Task task) { return planned(variant, task).name; }
+const char* kernel_name(const ForwardJob& job) { return kernel_of(job).name; }
+const char* kernel_name(const BackwardJob& job) { return kernel_of(job).name; }
 
 DeviceFacts query_device(int index) {
   DeviceFacts facts;
@@ -203,7 +210,6 @@ DeviceFacts query_device(int index) {
     };
     facts.major = get(cudaDevAttrComputeCapabilityMajor), facts.minor = get(cudaDevAttrComputeCapabilityMinor);
     facts.multiprocessors = get(cudaDevAttrMultiProcessorCount);
-    facts.shared_bytes = get(cudaDevAttrMaxSharedMemoryPerBlockOptin);
   }
   cudaGetLastError();
   return facts;

@@ -26,7 +26,8 @@ struct Variant {
 /// A variant's kernels: forward without gates, forward with one or two, backward.
 enum class Task { plain, gated, backward };
 
-/// How the work of a batch is spread: `splits` blocks share the rows of one channel, `blocks` run at a time.
+/// How the work of a batch is spread: `splits` workers, blocks or warps, share the rows of one channel; the launch has
+/// so many blocks.
 struct Grid {
   int splits = 1;
   int blocks = 1;
@@ -118,17 +119,19 @@ BlockWork block_work(const Variant& variant, Task task);
 /// another; 0 if its kernel has both at hand. Sums that are kept may end in the place of the spectrum, if there is one
 /// split.
 std::size_t kept_bytes(const Variant& variant);
-/// The name under which the kernel of a variant is known to profilers, for logs and tests.
+/// The name under which a kernel is known to profilers, for logs, errors and tests: that of a variant, for rows aligned
+/// to 16 bytes, and that of a launch.
 const char* kernel_name(const Variant& variant, Task task);
+const char* kernel_name(const ForwardJob& job);
+const char* kernel_name(const BackwardJob& job);
 
 /// A device, as a plan sees it.
 struct DeviceFacts {
-  int error = 0;    ///< cudaError_t of the query; the rest holds only if 0
+  int error = 0;    ///< cudaError_t of the query; major, minor and multiprocessors hold only if 0
   int devices = 0;  ///< how many there are
   int driver = 0;   ///< CUDA version of the driver, 13000 for 13.0; 0: no driver
   int major = 0, minor = 0;
   int multiprocessors = 0;
-  std::size_t shared_bytes = 0;  ///< largest dynamic shared memory of a block
 };
 DeviceFacts query_device(int index);
 

@@ -5,7 +5,6 @@
 // fft_fallback.py implements.
 #include <torch/csrc/stable/library.h>
 
-#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <cstring>

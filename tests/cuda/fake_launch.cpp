@@ -100,6 +100,8 @@ const char* kernel_name(const Variant& variant, Task task) {
          std::to_string(fake::points(variant)) + (variant.pairs ? "_pairs" : "");
   return name.c_str();
 }
+const char* kernel_name(const ForwardJob& job) { return kernel_name(job.variant, Task::plain); }
+const char* kernel_name(const BackwardJob& job) { return kernel_name(job.variant, Task::backward); }
 
 DeviceFacts query_device(int) { return fake::machine().facts; }
 

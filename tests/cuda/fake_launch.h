@@ -21,8 +21,7 @@ struct Launch {
 
 /// What the pretended machine is and does; tests change it.
 struct Machine {
-  DeviceFacts facts{
-      .devices = 2, .driver = 13000, .major = 9, .minor = 0, .multiprocessors = 132, .shared_bytes = 232448};
+  DeviceFacts facts{.devices = 2, .driver = 13000, .major = 9, .minor = 0, .multiprocessors = 132};
   bool has_pairs = true;
   int blocks = 2;       ///< a multiprocessor holds of every kernel
   int largest = 32768;  ///< points that a kernel exists for

@@ -77,7 +77,7 @@ __device__ __forceinline__ void accumulate(float4& sum, WideTile g, WideTile x, 
 }
 /// G conj(X)
 __device__ __forceinline__ Tile product_of_halves(Tile g, Tile x) { return times_conjugate(g, {x.re, x.im}); }
-/// Of halves. Of half-precision rows the product is one too: a spectrum of 16384 points is at most 0.61 sqrt(3 M) = 135
+/// Of halves. Of half-precision rows the product is one too: a spectrum of 8192 points is at most 0.61 sqrt(3 M) = 96
 /// (rows.cuh), so it fits, and its rounding is one of a row among many. Rows of bfloat16 near its end are larger.
 template <class Type>
 __device__ __forceinline__ void accumulate(float4& sum, Tile g, Tile x, float scale) {

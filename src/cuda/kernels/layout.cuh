@@ -3,9 +3,14 @@
 //   n = (M/8) n1 [+ (M/64) n2] + 64 n3 + 8 n4 + n5,     k = k1 [+ 8 k2] + outer k3 + outer R k4 + 8 outer R k5
 //
 // A chunk is 16 bytes: eight halves with n5 = 0..7. The exchange is two planes of 2 M bytes, real and imaginary parts:
+//
 //   into the inner transform   chunks (n3, n4) of a column (k1, k2), or k1
-//   out of it                  words: two neighbouring columns (k2 = 2q, 2q + 1, or k1 = 2q, 2q + 1), at (n3, n5 % 2,
-//   n4, n5 / 2) out of the outer inverse   chunks of samples (n1, n2, n3, n4)
+//
+//   out of it                  words: two neighbouring columns (k2 = 2q, 2q + 1, or k1 = 2q, 2q + 1),
+//                              at (n3, n5 % 2, n4, n5 / 2)
+//
+//   out of the outer inverse   chunks of samples (n1, n2, n3, n4)
+//
 // Each step overwrites the very words that the same lane or warp has read, so one buffer serves all three. The last
 // three bits of a chunk's place are XORed with bits of its column: every access below is 16 bytes a lane or a full set
 // of banks.
@@ -19,7 +24,6 @@ namespace ffc::cuda {
 /// WARPS share a row of points.
 template <int ROW, int WARPS = kSizes[ROW].warps>
 struct Layout {
-  static constexpr Size kSize = kSizes[ROW];
   static constexpr int M = kSizes[ROW].points, O = kSizes[ROW].outer, R = kSizes[ROW].radix, W = WARPS;
   static_assert(O == 8 || O == 64, "a row in the registers of one warp needs no exchange");
   static_assert(M == O * R * 64, "a size is outer * radix * 64");
@@ -95,7 +99,7 @@ __device__ __forceinline__ Places kept(Places places) {
   return places;
 }
 
-/// Where a lane finds the samples of a row: its own chunks, and those of its warp's outer units. Multiples of 128.
+/// Where a lane finds the samples of a row: its own chunks, and those of its warp's outer units.
 template <class At>
 struct SamplePlaces {
   u32 own, units;

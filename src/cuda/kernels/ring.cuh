@@ -1,9 +1,9 @@
 // Rows on their way from device memory through a ring of slots of shared memory, in the order in which they are used.
 // A thread copies what it will read itself, so it waits for its own copies and for nobody else.
 //
-// An item's segments come one after the other; a segment is one tensor, or two that take turns, piece by piece. A step
-// is a piece, some chunks of a thread, of one of them, and fills a slot. Where a step has been taken out, the one comes
-// that is as many steps ahead as there are slots: of the same item, or of the next.
+// The segments of a row (in pairs of two) come one after the other; a segment is one tensor, or two that take turns,
+// piece by piece. A step is a piece, some chunks of a thread, of one of them, and fills a slot. Where a step has been
+// taken out, the one comes that is as many steps ahead as there are slots: of the same row, or of the next.
 #pragma once
 
 #include <type_traits>
@@ -29,7 +29,7 @@ struct RingShape {
   static constexpr int kPieces = kRows * kGroups;  // of a tensor
   static constexpr int kSteps = (TENSORS + ...) * kPieces;
   static constexpr int kSlotBytes = 16 * kChunks * At::kThreads;
-  /// So that a step's slot is the same for every item.
+  /// So that a step's slot is the same for every row.
   static constexpr int kSlots = [] {
     int slots = FREE_BYTES / kSlotBytes < kSteps ? FREE_BYTES / kSlotBytes : kSteps;
     while (kSteps % slots != 0) --slots;
@@ -64,7 +64,7 @@ struct RingShape {
   }
 };
 
-/// Where the rows of an item lie, in shared memory: one thread looks each up, for all.
+/// Where the tensors of a row, or of a pair, lie, in shared memory: one thread looks each up, for all.
 ///
 /// `Views`: of(i), the rows of tensor i, null data where they are not wanted; kRead that are read, in the order of the
 /// ring, then kWritten that are written.
@@ -76,10 +76,10 @@ struct RowTable {
     int unused;
   };
   struct __align__(8) Item {
-    int index, channel;  // of none: -1
+    int index, channel;  // that the row belongs to (cursor.cuh); of none: -1
   };
   static constexpr int kTensors = Views::kRead + Views::kWritten, kEntries = kTensors * ROWS;
-  /// Behind the entries and the item there is room for what a kernel has to remember of an item.
+  /// Behind the entries and the item there is room for what a kernel has to remember of a row.
   static constexpr int kItem = 16 * kEntries, kState = kItem + 16, kStateBytes = 32, kBytes = kState + kStateBytes;
 
   __device__ static __forceinline__ void set(u32 table, const Views& views, const Cursor& item, int length,
@@ -104,15 +104,15 @@ template <class At, class Access, class Shape, class Views>
 struct Ring {
   using Table = RowTable<Access, Views, Shape::kRows>;
   static constexpr int kWords = 4 * Shape::kChunks;
-  // Of the item in hand, the next one, the one after, and the one before, which other warps may still have in hand.
+  // Of the row in hand, the next one, the one after, and the one before, which other warps may still have in hand.
   static constexpr int kTables = 4, kTableBytes = kTables * Table::kBytes;
 
   const Views& view;
   int length, thread;
   u32 slots;  // this thread's place in the first one
   u32 tables;
-  u32 turn = 0;  // the table of the item in hand, in bytes
-  Cursor ahead;  // the item after the next one
+  u32 turn = 0;  // the table of the row in hand, in bytes
+  Cursor ahead;  // the row after the next one
 
   /// `tables`: kTableBytes of shared memory. A barrier.
   __device__ __forceinline__ Ring(const Views& views, const Cursor& start, int row_length, u32 memory, u32 table_memory,

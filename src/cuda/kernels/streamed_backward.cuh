@@ -62,6 +62,7 @@ __global__ void __launch_bounds__(StreamedBackward<ROW, PAIRS, Type, Access>::kT
   Ring<typename Kernel::At, Access, Shape, BackwardViews> ring(
       views, Cursor(p.work, blockIdx.x, gridDim.x, 0, 1, kRows), p.length, shared_address(shared) + Kernel::kRingOffset,
       shared_address(shared) + Kernel::kRowTable, thread);
+  static_assert(decltype(ring)::kTableBytes <= Kernel::kRowTableBytes, "the tables fit");
   wait_for_kernel_before();  // the spectrum
 
   // What the second pass and the next row have to know, in shared memory: registers are few.

@@ -41,6 +41,7 @@ __global__ void __launch_bounds__(StreamedForward<ROW, PAIRS, GATED, Type, Acces
   Ring<typename Kernel::At, Access, typename Kernel::Shape, ForwardViews<GATED>> ring(
       views, Cursor(p.work, blockIdx.x, gridDim.x, 0, 1, kRows), p.length, shared_address(shared) + Kernel::kRingOffset,
       shared_address(shared) + Kernel::kRowTable, thread);
+  static_assert(decltype(ring)::kTableBytes <= Kernel::kRowTableBytes, "the tables fit");
   wait_for_kernel_before();  // the spectrum
 
   for (; ring.item().index >= 0; ring.advance()) {
