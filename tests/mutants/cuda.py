@@ -82,6 +82,14 @@ LONG = [
     (GRADIENT, "if (split > 0) sum[0] = to[0]", "if (false) sum[0] = to[0]", "of the splits the last is left"),
     (GRADIENT, "if (second) sum -= points", "if (second) sum += points", "taps below lag 0 count negative"),
     (GRADIENT, "p.fold.base + M - first;", "p.fold.base + M - first - 1;", "reversed taps are off by one"),
+    (ARGUMENTS, "factor = factors[h];", "factor = factors[0];", "channels have the first's scale"),
+    (GRADIENT, "p.factors[of_split], other", "p.factors[split], other", "channels have one scale of sums"),
+    (
+        "src/cuda/kernels/staged_backward.cuh",
+        "want_dx = p.du.data || p.dpregate.data,",
+        "want_dx = p.du.data != nullptr,",
+        "the pregate's gradient comes with the input's alone",
+    ),
 ]
 
 # Rows that stream through shared memory.
