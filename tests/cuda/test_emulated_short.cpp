@@ -3,9 +3,11 @@
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <random>
 #include <string>
 #include <vector>
@@ -72,6 +74,32 @@ struct Memory {
     for (const unsigned char* p = first + count * size_of(type); p < bytes.data() + bytes.size(); ++p)
       if (*p != 0xcd) return false;
     return true;
+  }
+  bool untouched() {
+    const unsigned char* first = data();
+    return margins_untouched() && std::all_of(first, first + count * size_of(type), [](int b) { return b == 0xcd; });
+  }
+  // Bit for bit, around the elements too.
+  bool same_as(Memory& other) {
+    return std::memcmp(data(), other.data(), count * size_of(type)) == 0 && margins_untouched();
+  }
+};
+
+// What a launch may write besides its outputs: so many bytes, filled with what no sum may start from.
+struct Workspace {
+  std::size_t bytes;
+  std::vector<float> floats;
+
+  explicit Workspace(std::size_t size) : bytes(size), floats((size + 15) / 16 * 4 + 8, 1e30f) {}
+  void* data() {
+    void* at = floats.data();
+    std::size_t room = floats.size() * sizeof(float);
+    return bytes ? std::align(16, bytes, at, room) : nullptr;
+  }
+  bool end_untouched() {
+    const float* end = floats.data() + floats.size();
+    const float* from = bytes ? static_cast<const float*>(data()) + (bytes + 3) / 4 : floats.data();
+    return std::all_of(from, end, [](float v) { return v == 1e30f; });
   }
 };
 
@@ -260,16 +288,35 @@ void check_forward(const Case& c) {
   }
 }
 
+struct Output {
+  const char* name;
+  Memory Problem::* of;
+};
+const Output kOutputs[] = {
+    {"dx", &Problem::dx}, {"dweight", &Problem::dweight}, {"dbias", &Problem::dbias}, {"dinitial", &Problem::dinitial}};
+
+// Of a backward pass for one output alone, `part`, and one for all of them.
+void check_alone(Problem& all, Problem& part, const Output& wanted) {
+  const std::string alone = wanted.name;
+  for (const Output& output : kOutputs) {
+    CAPTURE("only " + alone + " is wanted; this is " + output.name);
+    Memory& got = part.*output.of;
+    if (output.of == wanted.of)
+      CHECK(got.same_as(all.*output.of));
+    else
+      CHECK(got.untouched());
+  }
+}
+
 void check_backward(const Case& c) {
   CAPTURE(text_of(c));
   Problem p(c);
   ShortBackwardJob job = p.backward_job();
   if (c.backward) CHECK(std::string(short_kernel_name(job)) == c.backward);
-  std::vector<float4> workspace(short_workspace_bytes(job) / 16 + 1, float4{1e30f, 1e30f, 1e30f, 1e30f});
-  workspace.back() = {1, 2, 3, 4};
+  Workspace workspace(short_workspace_bytes(job));
   job.workspace = workspace.data();
   REQUIRE(launch_short_backward(job, nullptr) == 0);
-  if (short_workspace_bytes(job) % 16 == 0) CHECK(workspace.back().w == 4);
+  CHECK(workspace.end_untouched());
 
   Values dx(p.x.count), dweight(c.channels * c.taps), dbias(c.channels), dinitial(p.initial.count);
   for (int b = 0; b < c.batch; ++b)
@@ -310,24 +357,24 @@ void check_backward(const Case& c) {
   if (c.bias) compare("dbias", p.dbias, dbias, c.weight_dtype);
   if (c.states) compare("dinitial", p.dinitial, dinitial, c.dtype);
 
-  // What is not wanted is not written, and the rest is the same.
-  const std::vector<unsigned char> bytes = p.dx.bytes, weights = p.dweight.bytes;
-  Problem part(c);
-  job = part.backward_job();
-  job.workspace = workspace.data();
-  const bool only_dx = (c.taps + c.length) % 2;
-  if (only_dx)
-    job.dweight.data = nullptr, job.dbias = nullptr;
-  else
-    job.dx.data = nullptr;
-  REQUIRE(launch_short_backward(job, nullptr) == 0);
-  CHECK((only_dx ? part.dx.bytes.size() : part.dweight.bytes.size()) > 0);
-  bool same = true;
-  for (std::int64_t i = 0; i < (only_dx ? p.dx.count : p.dweight.count); ++i) {
-    const double a = only_dx ? p.dx.at(i) : p.dweight.at(i), b = only_dx ? part.dx.at(i) : part.dweight.at(i);
-    same = same && (a == b || (a != a && b != b));
+  // Each output alone: it is the same, bit for bit, and nothing else is written.
+  for (const Output& wanted : kOutputs) {
+    if ((wanted.of == &Problem::dbias && !c.bias) || (wanted.of == &Problem::dinitial && !c.states)) continue;
+    Problem part(c);
+    job = part.backward_job();
+    if (wanted.of != &Problem::dx) job.dx.data = nullptr;
+    if (wanted.of != &Problem::dweight) job.dweight.data = nullptr;
+    if (wanted.of != &Problem::dbias) job.dbias = nullptr;
+    if (wanted.of != &Problem::dinitial) job.dinitial_state = nullptr;
+    Workspace own(short_workspace_bytes(job));
+    job.workspace = own.data();
+    REQUIRE(launch_short_backward(job, nullptr) == 0);
+    CHECK(own.end_untouched());
+    check_alone(p, part, wanted);
+    for (Memory Problem::* input :
+         {&Problem::x, &Problem::dy, &Problem::weight, &Problem::bias, &Problem::initial, &Problem::dfinal})
+      CHECK((part.*input).same_as(p.*input));
   }
-  CHECK(same);
 }
 
 // Gradients through the front end of Hyena: the case has the 3 D channels of z.
@@ -344,11 +391,10 @@ void check_gate_backward(Problem& p, int channels) {
   const int whole = c.dtype == DType::f32 ? 4 : 8;
   const bool tuned = c.taps <= kGateTaps && c.length % whole == 0 && p.out % whole == 0;
   CHECK(std::string(short_kernel_name(job)) == (tuned ? "gate_backward" : "any_gate_gradient"));
-  std::vector<float4> workspace(short_workspace_bytes(job) / 16 + 1, float4{1e30f, 1e30f, 1e30f, 1e30f});
-  workspace.back() = {1, 2, 3, 4};
+  Workspace workspace(short_workspace_bytes(job));
   job.workspace = workspace.data();
   REQUIRE(launch_short_gate_backward(job, nullptr) == 0);
-  if (short_workspace_bytes(job) % 16 == 0) CHECK(workspace.back().w == 4);
+  CHECK(workspace.end_untouched());
 
   Values dz(p.x.count), dweight(c.channels * c.taps), dbias(c.channels);
   for (int b = 0; b < c.batch; ++b)
@@ -377,14 +423,18 @@ void check_gate_backward(Problem& p, int channels) {
   compare("dweight", p.dweight, dweight, c.weight_dtype);
   compare("dbias", p.dbias, dbias, c.weight_dtype);
 
-  // What is not wanted is not written, and the rest is the same.
-  Problem part(c);
-  job.dz.data = part.dx.data(), job.dweight.data = nullptr, job.dbias = nullptr;
-  REQUIRE(launch_short_gate_backward(job, nullptr) == 0);
-  CHECK(std::memcmp(part.dx.data(), p.dx.data(), p.dx.count * size_of(c.dtype)) == 0);
-  job.dz.data = nullptr, job.dweight.data = part.dweight.data();
-  REQUIRE(launch_short_gate_backward(job, nullptr) == 0);
-  CHECK(std::memcmp(part.dweight.data(), p.dweight.data(), p.dweight.count * size_of(c.weight_dtype)) == 0);
+  for (const Output& wanted : kOutputs) {
+    if (wanted.of == &Problem::dinitial || (wanted.of == &Problem::dbias && !c.bias)) continue;
+    Problem part(c);
+    job.dz.data = wanted.of == &Problem::dx ? part.dx.data() : nullptr;
+    job.dweight.data = wanted.of == &Problem::dweight ? part.dweight.data() : nullptr;
+    job.dbias = wanted.of == &Problem::dbias ? part.dbias.data() : nullptr;
+    Workspace own(short_workspace_bytes(job));
+    job.workspace = own.data();
+    REQUIRE(launch_short_gate_backward(job, nullptr) == 0);
+    CHECK(own.end_untouched());
+    check_alone(p, part, wanted);
+  }
 }
 
 void check(const Case& c) {
