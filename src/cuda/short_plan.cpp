@@ -14,7 +14,7 @@
 namespace ffc::cuda {
 namespace {
 
-// The device code counts batches, channels, samples and taps in 32 bits, and steps beyond the last.
+// The device code counts batches, channels, samples, taps and sequences in 32 bits, and steps beyond the last.
 constexpr std::int64_t kMost = 1 << 30;
 
 // What of a problem the engine does not take, whatever the device.
@@ -25,13 +25,13 @@ Status check_problem(const ShortProblem& p, Device device) {
                                    name_of(p.weight_dtype));
   if (p.epilogue == Epilogue::gate && (p.layout != Layout::bhl || p.sequences > 0))
     return unsupported(device, "its engine takes the gate in layout bhl, without packed sequences");
-  for (const auto& [name, value] :
-       {std::pair{"batch", p.batch}, std::pair{"channels", p.channels},
-        std::pair{"length", p.length + p.padding_left + p.padding_right}, std::pair{"taps", p.taps}})
+  for (const auto& [name, value] : {std::pair{"batch", p.batch}, std::pair{"channels", p.channels},
+                                    std::pair{"length", p.length + p.padding_left + p.padding_right},
+                                    std::pair{"taps", p.taps}, std::pair{"sequences", p.sequences}})
     if (value > kMost)
-      return unsupported(device,
-                         std::string("its engine takes up to 2^30 each of batch, channels, samples and taps; ") + name +
-                             " is " + std::to_string(value));
+      return unsupported(
+          device, std::string("its engine takes up to 2^30 each of batch, channels, samples, taps and sequences; ") +
+                      name + " is " + std::to_string(value));
   return {};
 }
 

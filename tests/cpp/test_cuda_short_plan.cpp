@@ -143,6 +143,7 @@ TEST_CASE_FIXTURE(Fixture, "short: what the engine does not take is unsupported,
   refused([](P& p) { p.weight_dtype = DType::f64; }, {"weights", "float64"});
   refused([](P& p) { p.padding_left = 1LL << 40; }, {"2^30", "length"});
   refused([](P& p) { p.channels = 1LL << 31; }, {"2^30", "channels", "2147483648"});
+  refused([](P& p) { p.batch = 1, p.sequences = (1LL << 30) + 1; }, {"2^30", "sequences is 1073741825"});
   fake::machine().facts.major = 7;
   refused([](P&) {}, {"CUDA 1"});
 }

@@ -629,4 +629,43 @@ TEST_CASE("the front end of Hyena") {
       }
 }
 
+// Nothing of these is launched: which kernel takes them, and what memory it asks for, is arithmetic.
+template <class Job>
+std::string kernel_of(const ShortShape& shape) {
+  return short_kernel_name(Job{.shape = shape});
+}
+
+TEST_CASE("counts that do not fit the tuned kernels' integers are left to those that count in 64 bits") {
+  ShortShape s{.batch = 1 << 29, .channels = 4, .length = 8, .taps = 4, .left = 3};  // 2^31 rows, a thread each
+  CHECK(kernel_of<ShortForwardJob>(s) == "channels_first_forward");
+  CHECK(kernel_of<ShortGateJob>(s) == "gate_forward");
+  s.channels = 5;
+  CHECK(kernel_of<ShortForwardJob>(s) == "any_correlate");
+  CHECK(kernel_of<ShortGateJob>(s) == "any_gate");
+  s.batch = 1 << 27, s.length = 512, s.channels = 1;  // 2^27 rows of 32 threads
+  CHECK(kernel_of<ShortForwardJob>(s) == "channels_first_forward");
+  CHECK(kernel_of<ShortGateJob>(s) == "gate_forward");
+  s.batch += 1;
+  CHECK(kernel_of<ShortForwardJob>(s) == "any_correlate");
+  CHECK(kernel_of<ShortGateJob>(s) == "any_gate");
+
+  s.batch = 1 << 30;  // of one channel, one segment each, or two
+  s.length = 512;
+  CHECK(kernel_of<ShortBackwardJob>(s) == "channels_first_backward");
+  s.length = 520;
+  CHECK(kernel_of<ShortBackwardJob>(s) == "any_correlate");
+  s.length = 256;
+  CHECK(kernel_of<ShortGateBackwardJob>(s) == "gate_backward");
+  s.length = 264;
+  CHECK(kernel_of<ShortGateBackwardJob>(s) == "any_gate_gradient");
+
+  for (ShortLayout layout : kLayouts) {  // outputs around the sequences' beginnings
+    ShortShape packed{.batch = 1, .channels = 8, .length = 1 << 20, .taps = 4, .left = 3, .layout = layout};
+    packed.sequences = INT32_MAX / 3;
+    CHECK(kernel_of<ShortForwardJob>(packed) != "any_correlate");
+    packed.sequences += 1;
+    CHECK(kernel_of<ShortForwardJob>(packed) == "any_correlate");
+  }
+}
+
 }  // namespace ffc::cuda

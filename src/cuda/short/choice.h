@@ -56,15 +56,45 @@ bool wants_sums(const BackwardJob& job) {
   return job.dweight.data || job.dbias;
 }
 
+/// How a row of so many chunks is cut in bhl: into `count` segments, each of the kernel's steps of 1 << lane_bits
+/// threads.
+struct Segments {
+  int lane_bits;
+  std::int64_t count;
+
+  Segments(std::int64_t chunks, const ShortKernel& kernel)
+      : lane_bits(bits_for(ceil_divide(chunks, kernel.steps), 5)),
+        count(ceil_divide(chunks, std::int64_t{kernel.steps} << lane_bits)) {}
+};
+inline Segments forward_segments(const ShortShape& s, const ShortKernel& kernel) {
+  return {s.output_length() / kernel.count, kernel};
+}
+inline Segments backward_segments(const ShortShape& s, const ShortKernel& kernel) {
+  return {std::max(s.length, s.output_length()) / kernel.count, kernel};
+}
+
+/// Whether the kernels of bhl can count what a problem has: forward the threads in 32 bits and the units, which a
+/// Divisor takes, below 2^31; backward the items of a channel in an int, with room for a split beyond the last.
+inline bool counts_forward(const ShortShape& s, const ShortKernel& kernel) {
+  const Segments segments = forward_segments(s, kernel);
+  const std::int64_t units = s.batch * s.channels * segments.count;
+  return units <= std::int64_t{1} << 31 && units << segments.lane_bits <= std::int64_t{1} << 32;
+}
+inline bool counts_backward(const ShortShape& s, const ShortKernel& kernel) {
+  return s.batch * backward_segments(s, kernel).count <= std::int64_t{1} << 30;
+}
+/// Whether any_correlate can count the outputs around the beginnings of sequences, in an int.
+inline bool counts_edges(const ShortShape& s) { return s.sequences * (s.taps - 1) <= INT32_MAX; }
+
 inline ChannelsFirstForward fill(const ShortForwardJob& job, const ShortKernel& kernel, std::int64_t& blocks) {
   const ShortShape& s = job.shape;
   ChannelsFirstForward p{};
   p.x = job.x, p.y = job.y, p.weights = weights_of(s, job.weight, job.bias), p.activation = s.activation;
   p.x_chunks = static_cast<int>(s.length / kernel.count);
   p.y_chunks = static_cast<int>(s.output_length() / kernel.count);
-  p.lane_bits = bits_for(ceil_divide(p.y_chunks, kernel.steps), 5);
-  p.segment_count = static_cast<int>(ceil_divide(p.y_chunks, std::int64_t{kernel.steps} << p.lane_bits));
-  p.segments = Divisor(p.segment_count);
+  const Segments segments = forward_segments(s, kernel);
+  p.lane_bits = segments.lane_bits;
+  p.segment_count = static_cast<int>(segments.count), p.segments = Divisor(segments.count);
   p.channel_count = static_cast<int>(s.channels), p.channels = Divisor(s.channels);
   const std::int64_t units = s.batch * s.channels * p.segment_count;
   p.units = static_cast<unsigned>(units);
@@ -80,10 +110,9 @@ inline ChannelsFirstBackward fill_first(const ShortBackwardJob& job, const Short
   p.sums = wants_sums(job) ? static_cast<float*>(job.workspace) : nullptr;
   p.x_chunks = static_cast<int>(s.length / kernel.count);
   p.y_chunks = static_cast<int>(s.output_length() / kernel.count);
-  const int chunks = std::max(p.x_chunks, p.y_chunks);
-  p.lane_bits = bits_for(ceil_divide(chunks, kernel.steps), 5);
-  p.segment_count = static_cast<int>(ceil_divide(chunks, std::int64_t{kernel.steps} << p.lane_bits));
-  p.segments = Divisor(p.segment_count);
+  const Segments segments = backward_segments(s, kernel);
+  p.lane_bits = segments.lane_bits;
+  p.segment_count = static_cast<int>(segments.count), p.segments = Divisor(segments.count);
   p.channel_count = static_cast<int>(s.channels);
   p.items = static_cast<int>(s.batch * p.segment_count);
   // As many items a block as leave blocks enough; each thread of it takes as many as the others.

@@ -32,7 +32,7 @@ int launch_threads(const ShortKernel& kernel, std::int64_t threads, const void* 
 // The kernel that takes all of a forward pass but for what lies before the first samples, or null.
 const ShortKernel* tuned(const ShortForwardJob& job) {
   const ShortShape& s = job.shape;
-  if (s.taps > kTunedTaps || s.left >= s.taps || s.length == 0) return nullptr;
+  if (s.taps > kTunedTaps || s.left >= s.taps || s.length == 0 || !counts_edges(s)) return nullptr;
   const ShortKernels& kernels = kernels_of(s.dtype);
   const bool active = s.activation != ShortActivation::none;
   if (s.layout == ShortLayout::blh) {
@@ -45,7 +45,7 @@ const ShortKernel* tuned(const ShortForwardJob& job) {
   if (padding < 0) return nullptr;
   const ShortKernel& kernel = kernels.first_forward[s.taps - 1][padding][active];
   return s.length % kernel.count == 0 && s.output_length() % kernel.count == 0 && in_chunks(s, job.x, kernel.count) &&
-                 in_chunks(s, job.y, kernel.count)
+                 in_chunks(s, job.y, kernel.count) && counts_forward(s, kernel)
              ? &kernel
              : nullptr;
 }
@@ -67,26 +67,29 @@ const ShortKernel* tuned(const ShortBackwardJob& job) {
   const int padding = padding_index(s);
   if (padding < 0) return nullptr;
   const ShortKernel& kernel = kernels.first_backward[s.taps - 1][padding][active];
-  return s.length % kernel.count == 0 && s.output_length() % kernel.count == 0 && reachable(kernel.count) ? &kernel
-                                                                                                          : nullptr;
+  return s.length % kernel.count == 0 && s.output_length() % kernel.count == 0 && reachable(kernel.count) &&
+                 counts_backward(s, kernel)
+             ? &kernel
+             : nullptr;
 }
 
-// Likewise the front end of Hyena, whose tensors these are.
+// Likewise the front end of Hyena, whose tensors these are; `counts`: counts_forward or counts_backward.
 template <int MOST_TAPS, class... Tensors>
 const ShortKernel* tuned_gate(const ShortShape& s, const ShortKernel (&kernels)[MOST_TAPS][kPaddings],
-                              const Tensors&... tensors) {
+                              bool (*counts)(const ShortShape&, const ShortKernel&), const Tensors&... tensors) {
   const int padding = padding_index(s);
   if (!is_plain(s) || s.taps > MOST_TAPS || padding < 0) return nullptr;
   const ShortKernel& kernel = kernels[s.taps - 1][padding];
   const int count = kernel.count;
   const bool chunks = s.length % count == 0 && s.output_length() % count == 0;
-  return chunks && (in_chunks(s, tensors, count) && ...) ? &kernel : nullptr;
+  return chunks && (in_chunks(s, tensors, count) && ...) && counts(s, kernel) ? &kernel : nullptr;
 }
 const ShortKernel* tuned(const ShortGateJob& job) {
-  return tuned_gate(job.shape, kernels_of(job.shape.dtype).gate, job.z, job.x0, job.v);
+  return tuned_gate(job.shape, kernels_of(job.shape.dtype).gate, counts_forward, job.z, job.x0, job.v);
 }
 const ShortKernel* tuned(const ShortGateBackwardJob& job) {
-  return tuned_gate(job.shape, kernels_of(job.shape.dtype).gate_backward, job.z, job.dx0, job.dv, job.dz);
+  return tuned_gate(job.shape, kernels_of(job.shape.dtype).gate_backward, counts_backward, job.z, job.dx0, job.dv,
+                    job.dz);
 }
 
 template <class Pointer, class Tensor>
