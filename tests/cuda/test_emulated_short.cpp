@@ -634,6 +634,13 @@ template <class Job>
 std::string kernel_of(const ShortShape& shape) {
   return short_kernel_name(Job{.shape = shape});
 }
+// Of all gradients.
+ShortBackwardJob all_gradients(const ShortShape& shape) {
+  static float somewhere[4];
+  ShortBackwardJob job{.shape = shape};
+  job.dweight.data = job.dbias = somewhere;
+  return job;
+}
 
 TEST_CASE("counts that do not fit the tuned kernels' integers are left to those that count in 64 bits") {
   ShortShape s{.batch = 1 << 29, .channels = 4, .length = 8, .taps = 4, .left = 3};  // 2^31 rows, a thread each
@@ -666,6 +673,56 @@ TEST_CASE("counts that do not fit the tuned kernels' integers are left to those 
     packed.sequences += 1;
     CHECK(kernel_of<ShortForwardJob>(packed) == "any_correlate");
   }
+}
+
+TEST_CASE("gradients of short and many sequences take no more memory than the sequences") {
+  for (ShortLayout layout : kLayouts)
+    for (DType dtype : kTypes)
+      for (ShortActivation activation : {ShortActivation::none, ShortActivation::silu})
+        for (int taps : {1, 4, 16, 40})
+          for (int length : {1, 2, 4, 8, 16, 24, 64})
+            for (std::int64_t batch : {1, 64, 4096, 65536, 1 << 20})
+              for (int channels : {8, 96, 2048}) {
+                ShortShape s{.batch = batch, .channels = channels, .length = length, .taps = taps, .left = taps - 1};
+                s.layout = layout, s.activation = activation, s.dtype = s.weight_dtype = dtype;
+                CAPTURE(text_of({.dtype = dtype,
+                                 .layout = layout,
+                                 .batch = static_cast<int>(batch),
+                                 .channels = channels,
+                                 .length = length,
+                                 .taps = taps}));
+                // Under an activation the general kernels keep g as floats.
+                const bool active = activation != ShortActivation::none;
+                const std::size_t tensor = batch * channels * length * (active ? sizeof(float) : size_of(dtype));
+                const std::size_t least = 64 << 20, few_splits = 8 << 20;
+                CHECK(short_workspace_bytes(all_gradients(s)) <= std::max(tensor, least) + few_splits);
+              }
+}
+
+TEST_CASE("usual sizes have the tuned kernels") {
+  for (DType dtype : kTypes)
+    for (bool active : {false, true})
+      for (std::int64_t batch = 1; batch <= 64; ++batch)
+        for (std::int64_t channels : {8, 64, 96, 768, 2048, 8192})
+          for (std::int64_t length : {128, 129, 136, 200, 255, 256, 512, 1000, 1024, 2047, 2048, 8192})
+            for (std::int64_t taps = 1; taps <= kTunedTaps; ++taps) {
+              ShortShape s{.batch = batch, .channels = channels, .length = length, .taps = taps, .left = taps - 1};
+              s.activation = active ? ShortActivation::silu : ShortActivation::none;
+              s.dtype = s.weight_dtype = dtype, s.layout = ShortLayout::blh;
+              bool tuned = kernel_of<ShortForwardJob>(s) == "channels_last_forward" &&
+                           short_kernel_name(all_gradients(s)) == std::string("channels_last_backward");
+              s.layout = ShortLayout::bhl;
+              if (length % 8 == 0)
+                tuned = tuned && kernel_of<ShortForwardJob>(s) == "channels_first_forward" &&
+                        short_kernel_name(all_gradients(s)) == std::string("channels_first_backward");
+              s.activation = ShortActivation::none;
+              if (length % 8 == 0 && taps <= kGateTaps)
+                tuned = tuned && kernel_of<ShortGateJob>(s) == "gate_forward" &&
+                        kernel_of<ShortGateBackwardJob>(s) == "gate_backward";
+              if (!tuned)
+                FAIL_CHECK(std::string(name_of(dtype)) << ": " << batch << " x " << channels << " x " << length
+                                                       << ", taps " << taps << (active ? ", active" : ""));
+            }
 }
 
 }  // namespace ffc::cuda

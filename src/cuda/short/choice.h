@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 
 #include "cuda/short/instances.h"
@@ -14,6 +15,8 @@ namespace ffc::cuda {
 inline constexpr std::int64_t kManyBlocks = 5280;
 /// Threads of blh, backward, which hold more registers: some four times what a large GPU runs at a time.
 inline constexpr std::int64_t kManyThreads = 200'000;
+/// Bytes of sums that a backward pass of blh may take however small x is.
+inline constexpr std::size_t kFewSums = 64 << 20;
 /// Rows of a run at least: weights are loaded, and rows before it, once a run.
 inline constexpr std::int64_t kShortestRun = 16;
 
@@ -164,6 +167,27 @@ inline ChannelsLastBackward fill_last(const ShortBackwardJob& job, const ShortKe
   p.channel_count = static_cast<int>(s.channels);
   fill_runs(p, s, kernel, std::max(s.length, s.output_length() - s.left), 256, blocks);
   return p;
+}
+
+/// Bytes of the sums of so many splits.
+inline std::size_t sums_size(std::int64_t splits, std::int64_t taps, std::int64_t channels) {
+  return (static_cast<std::size_t>(splits) * (taps + 1) * channels * sizeof(float) + 15) / 16 * 16;
+}
+
+/// Splits of blh: a batch has one at least, however short its rows are.
+inline std::int64_t splits_last(const ShortBackwardJob& job, const ShortKernel& kernel) {
+  std::int64_t blocks = 0;
+  return job.shape.batch * fill_last(job, kernel, blocks).run_block_count;
+}
+/// Whether the sums of blh would take more memory than x, or under an activation than the gradient before it as floats,
+/// which the general kernels keep; the splits of those are few.
+inline bool too_many_sums(const ShortBackwardJob& job, const ShortKernel& kernel) {
+  const ShortShape& s = job.shape;
+  const std::int64_t bytes_of_row = s.activation == ShortActivation::none
+                                        ? s.length * static_cast<std::int64_t>(size_of(s.dtype))
+                                        : s.output_length() * static_cast<std::int64_t>(sizeof(float));
+  const auto most = std::max(kFewSums, static_cast<std::size_t>(s.batch * s.channels * bytes_of_row));
+  return wants_sums(job) && sums_size(splits_last(job, kernel), s.taps, s.channels) > most;
 }
 
 }  // namespace ffc::cuda

@@ -62,7 +62,7 @@ const ShortKernel* tuned(const ShortBackwardJob& job) {
   const ShortKernels& kernels = kernels_of(s.dtype);
   if (s.layout == ShortLayout::blh) {
     const ShortKernel& kernel = kernels.last_backward[s.taps - 1][active];
-    return s.channels % kernel.count == 0 && reachable(kernel.count) ? &kernel : nullptr;
+    return s.channels % kernel.count == 0 && reachable(kernel.count) && !too_many_sums(job, kernel) ? &kernel : nullptr;
   }
   const int padding = padding_index(s);
   if (padding < 0) return nullptr;
@@ -143,10 +143,6 @@ struct TapsShares {
   }
 };
 
-std::size_t sums_size(std::int64_t splits, std::int64_t taps, std::int64_t channels) {
-  return (static_cast<std::size_t>(splits) * (taps + 1) * channels * sizeof(float) + 15) / 16 * 16;
-}
-
 // The workspace: sums of splits, then, under an activation, g as floats, contiguous in the shape's layout.
 struct BackwardWork {
   const ShortKernel* kernel;
@@ -160,7 +156,7 @@ struct BackwardWork {
     else if (s.layout == ShortLayout::bhl)
       splits = fill_first(job, *kernel, blocks).split_count;
     else
-      splits = s.batch * fill_last(job, *kernel, blocks).run_block_count;
+      splits = splits_last(job, *kernel);
     if (wants_sums(job)) sums_bytes = sums_size(splits, s.taps, s.channels);
     if (s.activation != ShortActivation::none && kernel == nullptr)
       gradient_bytes = static_cast<std::size_t>(s.batch) * s.channels * s.output_length() * sizeof(float);
