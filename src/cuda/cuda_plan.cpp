@@ -6,9 +6,9 @@
 #include <cstdio>
 #include <iterator>
 #include <string>
-#include <type_traits>
 
 #include "backend/backend.h"
+#include "cuda/behind.h"
 #include "cuda/grid.h"
 #include "cuda/sizes.h"
 #include "cuda/status.h"
@@ -98,13 +98,10 @@ void resolve(RowsType& rows, const Problem& p) {
   if (rows.channel_stride == kContiguous) rows.channel_stride = p.length;
   if (rows.batch_stride == kContiguous) rows.batch_stride = p.channels * p.length;
 }
-// From a channel on, of rows whose strides are resolved.
-template <class RowsType>
-void begin_at(RowsType& rows, std::int64_t channel, DType type) {
-  using Byte = std::conditional_t<std::is_const_v<std::remove_pointer_t<decltype(rows.data)>>, const char, char>;
-  if (rows.data)
-    rows.data =
-        static_cast<Byte*>(rows.data) + channel * rows.channel_stride * static_cast<std::int64_t>(size_of(type));
+// From a channel on, of rows or taps whose strides are resolved.
+template <class View>
+void begin_at(View& view, std::int64_t channel, DType type) {
+  view = behind(view, type, channel * view.channel_stride);
 }
 template <class TapsType>
 void resolve_taps(TapsType& taps, std::int64_t count) {
@@ -341,16 +338,6 @@ class CudaPlan final : public BackendPlan {
     return choose_grid(g);
   }
 
-  // Taps from a channel on.
-  template <class TapsType>
-  TapsType from_channel(TapsType taps, std::int64_t first) const {
-    using Byte = std::conditional_t<std::is_const_v<std::remove_pointer_t<decltype(taps.data)>>, const char, char>;
-    if (taps.data)
-      taps.data = static_cast<Byte*>(taps.data) +
-                  first * taps.channel_stride * static_cast<std::int64_t>(size_of(problem().filter_dtype));
-    return taps;
-  }
-
   // A chunk of channels, and their spectrum.
   Status backward_of(const BackwardArguments& given, const Spectrum& spectrum, std::int64_t first, bool filter_wanted,
                      char* workspace, void* stream) const {
@@ -396,7 +383,7 @@ class CudaPlan final : public BackendPlan {
                           .filter_dtype = p.filter_dtype,
                           .dskip = given.dskip ? static_cast<float*>(given.dskip) + first : nullptr};
     resolve_taps(job.dk, p.filter), resolve_taps(job.dk_rev, p.filter_reverse);
-    for (Taps* taps : {&job.dk, &job.dk_rev}) *taps = from_channel(*taps, first);
+    for (Taps* taps : {&job.dk, &job.dk_rev}) begin_at(*taps, first, p.filter_dtype);
     const int error = launch_filter_gradient(job, stream);
     return error ? failed("the CUDA kernel of the filter's gradient", error) : Status();
   }
@@ -412,7 +399,7 @@ class CudaPlan final : public BackendPlan {
                     .channels = channels,
                     .spectrum = spectrum};
     resolve_taps(job.k, p.filter), resolve_taps(job.k_rev, p.filter_reverse);
-    for (ConstTaps* taps : {&job.k, &job.k_rev}) *taps = from_channel(*taps, first);
+    for (ConstTaps* taps : {&job.k, &job.k_rev}) begin_at(*taps, first, p.filter_dtype);
     const int error = launch_spectrum(job, stream);
     return error ? failed("the CUDA kernel of the filter's spectrum", error) : Status();
   }

@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <cstdint>
 #include <string>
-#include <type_traits>
 
 #include "backend/short_backend.h"
+#include "cuda/behind.h"
 #include "cuda/cuda_plan.h"
 #include "cuda/short/short_launch.h"
 #include "cuda/status.h"
@@ -58,14 +58,6 @@ To tensor_of(const From& from, Layout layout, std::int64_t channels, std::int64_
   const std::int64_t line = layout == Layout::bhl ? samples : channels;
   return {from.data, from.batch_stride == kContiguous ? channels * samples : from.batch_stride,
           from.line_stride == kContiguous ? line : from.line_stride};
-}
-
-// What begins `elements` behind a tensor.
-template <class Tensor>
-Tensor behind(Tensor tensor, DType dtype, std::int64_t elements) {
-  using Byte = std::conditional_t<std::is_const_v<std::remove_pointer_t<decltype(tensor.data)>>, const char, char>;
-  tensor.data = static_cast<Byte*>(tensor.data) + elements * std::int64_t(size_of(dtype));
-  return tensor;
 }
 
 class CudaShortPlan final : public ShortBackendPlan {

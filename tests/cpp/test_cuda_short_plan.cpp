@@ -129,6 +129,18 @@ TEST_CASE_FIXTURE(Fixture, "short: the gate's gradients are a launch of their ow
   CHECK(short_conv_backward(*plan, a, {.workspace = {at(8), bytes}}).code() == StatusCode::unsupported);
 }
 
+TEST_CASE_FIXTURE(Fixture, "short: behind a tensor that is absent lies nothing") {
+  ShortProblem p = causal();
+  p.epilogue = Epilogue::gate, p.batch = 0;
+  const auto plan = make_short_plan(p, kGpu);
+  REQUIRE(plan);
+  ShortBackwardArguments a{.weight = {at(3)}};
+  a.dweight = {at(6)};
+  REQUIRE(short_conv_backward(*plan, a, {.workspace = {at(8), plan->workspace_bytes(Pass::backward)}}));
+  const ShortGateBackwardJob& j = job<ShortGateBackwardJob>();
+  CHECK((j.dx0.data == nullptr && j.dv.data == nullptr));
+}
+
 TEST_CASE_FIXTURE(Fixture, "short: what the engine does not take is unsupported, and says why") {
   auto refused = [&](auto change, std::initializer_list<const char*> words) {
     ShortProblem p = causal();
