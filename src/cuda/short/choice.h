@@ -44,9 +44,7 @@ bool in_chunks(const ShortShape& s, const Tensor& t, int count) {
 }
 
 /// Tuned kernels take zeros for what is before the first sample, one sequence a row.
-inline bool is_plain(const ShortShape& s) {
-  return s.taps <= kTunedTaps && s.left < s.taps && s.sequences == 0 && s.length > 0 && s.output_length() > 0;
-}
+inline bool is_plain(const ShortShape& s) { return s.taps <= kTunedTaps && s.left < s.taps && s.sequences == 0; }
 
 inline int padding_index(const ShortShape& s) {
   for (int i = 0; i < kPaddings; ++i)

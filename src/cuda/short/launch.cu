@@ -32,7 +32,7 @@ int launch_threads(const ShortKernel& kernel, std::int64_t threads, const void* 
 // The kernel that takes all of a forward pass but for what lies before the first samples, or null.
 const ShortKernel* tuned(const ShortForwardJob& job) {
   const ShortShape& s = job.shape;
-  if (s.taps > kTunedTaps || s.left >= s.taps || s.length == 0 || !counts_edges(s)) return nullptr;
+  if (s.taps > kTunedTaps || s.left >= s.taps || !counts_edges(s)) return nullptr;
   const ShortKernels& kernels = kernels_of(s.dtype);
   const bool active = s.activation != ShortActivation::none;
   if (s.layout == ShortLayout::blh) {
@@ -337,7 +337,7 @@ int launch_short_backward(const ShortBackwardJob& job, void* stream) {
 
 int launch_short_gate(const ShortGateJob& job, void* stream) {
   const ShortShape& s = job.shape;
-  if (s.batch == 0 || s.channels == 0 || s.output_length() == 0) return cudaSuccess;
+  if (s.batch == 0 || s.channels == 0) return cudaSuccess;
   const ShortForwardJob forward{.shape = s, .x = job.z, .weight = job.weight, .bias = job.bias, .y = job.v};
   if (const ShortKernel* kernel = tuned(job)) {
     std::int64_t blocks = 0;

@@ -25,9 +25,9 @@ enum class ShortActivation : std::int32_t { none, silu, gelu };  // gelu: x Phi(
 /// weight, bias and their gradients: the same or f32.
 struct ShortShape {
   std::int64_t batch = 0, channels = 0;
-  std::int64_t length = 0;           ///< L, of x; 0 is allowed
+  std::int64_t length = 0;           ///< L >= 1, of x
   std::int64_t taps = 0;             ///< K >= 1
-  std::int64_t left = 0, right = 0;  ///< zeros before and after x, both >= 0; Lout >= 0
+  std::int64_t left = 0, right = 0;  ///< zeros before and after x, both >= 0; Lout >= 1
   ShortLayout layout = ShortLayout::bhl;
   ShortActivation activation = ShortActivation::none;
   DType dtype = DType::f16, weight_dtype = DType::f16;
