@@ -11,7 +11,8 @@
 
 namespace ffc::cuda {
 
-/// Blocks of 256 threads that keep a large GPU busy, with some to spare for the last ones to even out.
+/// Blocks, of 128 threads (bhl, backward) or 256 (any_taps), that keep a large GPU busy, with some to spare for the
+/// last ones to even out.
 inline constexpr std::int64_t kManyBlocks = 5280;
 /// Threads of blh, backward, which hold more registers: some four times what a large GPU runs at a time.
 inline constexpr std::int64_t kManyThreads = 200'000;
