@@ -16,7 +16,7 @@ struct Reach {
   static constexpr int kBefore = (LEFT + W - 1) / W, kAfter = (TAPS - 1 - LEFT + W - 1) / W;
   static constexpr int kReach = LEFT, kWindow = TAPS - 1 + W;
   static constexpr int kChunks = kBefore + 1 + kAfter, kFirst = kBefore * W - LEFT;
-  using Chunk = Samples<Type, W>;
+  using Chunk = SampleVector<Type, W>;
 
   /// Words, 1, 2 or 4, that hold so many samples.
   static constexpr int words_of(int samples) {

@@ -39,13 +39,13 @@ __device__ __forceinline__ void add_columns(const Parameters& p, const float (&s
 /// Rows of COUNT channels on the way from memory, STEP ahead of their use.
 template <class Type, int COUNT, int STEP>
 struct Stream {
-  Samples<Type, COUNT> rows[STEP];
+  SampleVector<Type, COUNT> rows[STEP];
   const Stored<Type>* next;
   int limit;  // rows outside [0, limit) are zeros
 
   __device__ __forceinline__ Stream(const Stored<Type>* first, int end) : next(first), limit(end) {}
   /// The next row, which is row `at`.
-  __device__ __forceinline__ void fetch(Samples<Type, COUNT>& row, int at, long long stride) {
+  __device__ __forceinline__ void fetch(SampleVector<Type, COUNT>& row, int at, long long stride) {
     row.clear();
     if (static_cast<unsigned>(at) < static_cast<unsigned>(limit)) row.load(next);
     next += stride;
@@ -82,7 +82,7 @@ __global__ void __launch_bounds__(THREADS, BLOCKS) channels_last_backward(const 
     Stored<Type>* dx =
         static_cast<Stored<Type>*>(p.dx.data) + (at.b * p.dx.batch_stride + at.d + first * p.dx.row_stride);
 
-    Samples<Type, COUNT> early[kEarly];  // of g, or of x
+    SampleVector<Type, COUNT> early[kEarly];  // of g, or of x
     // Rows of g and x at the first step, and how far x is ahead.
     constexpr int kLead = ACTIVE ? TAPS - 1 : 0, kHeld = kLead + 1;
     const int g_first = first + p.left - (ACTIVE ? 0 : TAPS - 1);
@@ -150,7 +150,7 @@ __global__ void __launch_bounds__(THREADS, BLOCKS) channels_last_backward(const 
           }
           if (!ACTIVE || own || (early_row && at.begin == 0)) sums[TAPS][c] += newest[c];
         }
-        Samples<Type, COUNT> result;
+        SampleVector<Type, COUNT> result;
         result.narrow(sum);
         if (!early_row && base + i < dx_end) result.store(dx);
         dx += p.dx.row_stride;

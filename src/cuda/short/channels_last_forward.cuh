@@ -36,7 +36,7 @@ __global__ void __launch_bounds__(THREADS, BLOCKS) channels_last_forward(const C
 
   // Outputs [begin, begin + ROWS) need rows [first, first + kRead).
   constexpr int kRead = ROWS + TAPS - 1;
-  Samples<Type, COUNT> rows[kRead];
+  SampleVector<Type, COUNT> rows[kRead];
   if (first >= 0 && first + kRead <= p.length) {
 #pragma unroll
     for (int i = 0; i < kRead; ++i) rows[i].load(x + i * p.x.row_stride);

@@ -25,7 +25,7 @@ struct Divisor {
 
 /// COUNT adjacent samples, in words where they fill words.
 template <class Type, int COUNT, bool WORDS = COUNT % kPerWord<Type> == 0>
-struct Some : Samples<Type, COUNT> {};
+struct Some : SampleVector<Type, COUNT> {};
 template <class Type, int COUNT>
 struct Some<Type, COUNT, false> {
   Stored<Type> samples[COUNT];

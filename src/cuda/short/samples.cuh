@@ -38,9 +38,9 @@ __device__ __forceinline__ Stored<Type> narrow(float v) {
     return v;
 }
 
-/// COUNT adjacent samples: 4, 8 or 16 bytes of memory aligned to them.
+/// COUNT adjacent samples, accessed as one: 4, 8 or 16 bytes of memory aligned to them.
 template <class Type, int COUNT>
-struct Samples {
+struct SampleVector {
   static constexpr int kWords = COUNT / kPerWord<Type>;
   static_assert(kWords == 1 || kWords == 2 || kWords == 4);
   using Memory = std::conditional_t<kWords == 1, u32, std::conditional_t<kWords == 2, uint2, uint4>>;
@@ -62,7 +62,7 @@ struct Samples {
   /// Words [FIRST, FIRST + WORDS) of them alone.
   template <int FIRST, int WORDS>
   __device__ __forceinline__ void load_part(const Stored<Type>* from) {
-    Samples<Type, WORDS * kPerWord<Type>> part;
+    SampleVector<Type, WORDS * kPerWord<Type>> part;
     part.load(from + FIRST * kPerWord<Type>);
 #pragma unroll
     for (int i = 0; i < WORDS; ++i) words[FIRST + i] = part.words[i];
