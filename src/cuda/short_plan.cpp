@@ -42,7 +42,7 @@ ShortShape shape_of(const ShortProblem& p, const std::int64_t* borders) {
           .taps = p.taps,
           .left = p.padding_left,
           .right = p.padding_right,
-          .layout = p.layout == Layout::bhl ? ShortLayout::bhl : ShortLayout::blh,
+          .layout = p.layout,
           .activation = p.epilogue == Epilogue::silu   ? ShortActivation::silu
                         : p.epilogue == Epilogue::gelu ? ShortActivation::gelu
                                                        : ShortActivation::none,
@@ -53,11 +53,17 @@ ShortShape shape_of(const ShortProblem& p, const std::int64_t* borders) {
 }
 
 // A tensor with the strides of a contiguous one where none are given.
-template <class To, class From>
-To tensor_of(const From& from, Layout layout, std::int64_t channels, std::int64_t samples) {
-  const std::int64_t line = layout == Layout::bhl ? samples : channels;
-  return {from.data, from.batch_stride == kContiguous ? channels * samples : from.batch_stride,
-          from.line_stride == kContiguous ? line : from.line_stride};
+template <class Tensor>
+Tensor resolved(Tensor tensor, Layout layout, std::int64_t channels, std::int64_t samples) {
+  if (tensor.batch_stride == kContiguous) tensor.batch_stride = channels * samples;
+  if (tensor.line_stride == kContiguous) tensor.line_stride = layout == Layout::bhl ? samples : channels;
+  return tensor;
+}
+// Likewise weights.
+template <class Weights>
+Weights resolved(Weights weight, std::int64_t taps) {
+  if (weight.channel_stride == kContiguous) weight.channel_stride = taps;
+  return weight;
 }
 
 class CudaShortPlan final : public ShortBackendPlan {
@@ -128,33 +134,27 @@ class CudaShortPlan final : public ShortBackendPlan {
                                       : Status();
   }
 
-  ConstShortTaps taps_of(const ConstWeight& weight) const {
-    return {weight.data, weight.channel_stride == kContiguous ? problem().taps : weight.channel_stride,
-            weight.tap_stride};
-  }
-
   ShortForwardJob job_of(const ShortForwardArguments& a) const {
     const ShortProblem& p = problem();
     return {.shape = shape_of(p, a.cu_seqlens),
-            .x = tensor_of<ConstShortTensor>(a.x, p.layout, p.channels, p.length),
-            .weight = taps_of(a.weight),
+            .x = resolved(a.x, p.layout, p.channels, p.length),
+            .weight = resolved(a.weight, p.taps),
             .bias = a.bias,
             .initial_state = a.initial_state,
-            .y = tensor_of<ShortTensor>(a.y, p.layout, p.output_channels(), p.output_length()),
+            .y = resolved(a.y, p.layout, p.output_channels(), p.output_length()),
             .final_state = a.final_state};
   }
 
   ShortBackwardJob job_of(const ShortBackwardArguments& a, void* workspace) const {
     const ShortProblem& p = problem();
-    const std::int64_t stride = a.dweight.channel_stride == kContiguous ? p.taps : a.dweight.channel_stride;
     return {.shape = shape_of(p, a.cu_seqlens),
-            .x = tensor_of<ConstShortTensor>(a.x, p.layout, p.channels, p.length),
-            .dy = tensor_of<ConstShortTensor>(a.dy, p.layout, p.output_channels(), p.output_length()),
-            .weight = taps_of(a.weight),
+            .x = resolved(a.x, p.layout, p.channels, p.length),
+            .dy = resolved(a.dy, p.layout, p.output_channels(), p.output_length()),
+            .weight = resolved(a.weight, p.taps),
             .bias = a.bias,
             .initial_state = a.initial_state,
-            .dx = tensor_of<ShortTensor>(a.dx, p.layout, p.channels, p.length),
-            .dweight = {a.dweight.data, stride, a.dweight.tap_stride},
+            .dx = resolved(a.dx, p.layout, p.channels, p.length),
+            .dweight = resolved(a.dweight, p.taps),
             .dbias = a.dbias,
             .dinitial_state = a.dinitial_state,
             .workspace = workspace};
@@ -168,7 +168,7 @@ class CudaShortPlan final : public ShortBackendPlan {
             .weight = all.weight,
             .bias = all.bias,
             .x0 = all.y,
-            .v = behind(all.y, problem().dtype, all.shape.channels * all.y.row_stride)};
+            .v = behind(all.y, problem().dtype, all.shape.channels * all.y.line_stride)};
   }
   ShortGateBackwardJob gate_job_of(const ShortBackwardArguments& a, void* workspace) const {
     const ShortBackwardJob all = job_of(a, workspace);
@@ -177,7 +177,7 @@ class CudaShortPlan final : public ShortBackendPlan {
             .weight = all.weight,
             .bias = all.bias,
             .dx0 = all.dy,
-            .dv = behind(all.dy, problem().dtype, all.shape.channels * all.dy.row_stride),
+            .dv = behind(all.dy, problem().dtype, all.shape.channels * all.dy.line_stride),
             .dz = all.dx,
             .dweight = all.dweight,
             .dbias = all.dbias,

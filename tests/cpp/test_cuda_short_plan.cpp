@@ -60,11 +60,11 @@ TEST_CASE_FIXTURE(Fixture, "short: a forward pass is one launch with what the ca
     CHECK((j.shape.batch == 2 && j.shape.channels == 6 && j.shape.length == 50 && j.shape.taps == 4));
     CHECK((j.shape.left == 3 && j.shape.right == 0 && j.shape.activation == ShortActivation::silu));
     CHECK((j.shape.dtype == DType::bf16 && j.shape.weight_dtype == DType::f32 && j.shape.sequences == 0));
-    CHECK(j.shape.layout == (layout == Layout::bhl ? ShortLayout::bhl : ShortLayout::blh));
-    CHECK((j.x.data == at(1) && j.x.batch_stride == 999 && j.x.row_stride == 77));
+    CHECK(j.shape.layout == layout);
+    CHECK((j.x.data == at(1) && j.x.batch_stride == 999 && j.x.line_stride == 77));
     CHECK((j.weight.data == at(2) && j.weight.channel_stride == 1 && j.weight.tap_stride == 6));
     CHECK((j.bias == at(3) && j.initial_state == at(4) && j.final_state == at(6)));
-    CHECK((j.y.data == at(5) && j.y.batch_stride == 300 && j.y.row_stride == (layout == Layout::bhl ? 50 : 6)));
+    CHECK((j.y.data == at(5) && j.y.batch_stride == 300 && j.y.line_stride == (layout == Layout::bhl ? 50 : 6)));
   }
 }
 
@@ -83,7 +83,7 @@ TEST_CASE_FIXTURE(Fixture, "short: a backward pass has the workspace that any of
   CHECK((j.shape.sequences == 3 && j.shape.borders == ends && j.shape.activation == ShortActivation::gelu));
   CHECK((j.dy.data == at(1) && j.x.data == at(2) && j.weight.data == at(3) && j.bias == nullptr));
   CHECK((j.weight.channel_stride == 4 && j.weight.tap_stride == 1));
-  CHECK((j.dx.data == at(4) && j.dx.batch_stride == 300 && j.dx.row_stride == 50));
+  CHECK((j.dx.data == at(4) && j.dx.batch_stride == 300 && j.dx.line_stride == 50));
   CHECK((j.dweight.data == at(5) && j.dweight.channel_stride == 4 && j.dweight.tap_stride == 1));
   CHECK((j.dbias == at(6) && j.dinitial_state == nullptr && j.dfinal_state == nullptr && j.workspace == at(8)));
   CHECK(short_conv_backward(*plan, a, {.workspace = {at(8), bytes - 1}}).code() == StatusCode::workspace);
@@ -96,9 +96,9 @@ TEST_CASE_FIXTURE(Fixture, "short: the gate is a launch of its own, whose output
   REQUIRE(plan);
   REQUIRE(short_conv(*plan, {.x = {at(1)}, .weight = {at(2)}, .y = {at(5)}}, {}));
   const ShortGateJob& j = job<ShortGateJob>();
-  CHECK((j.shape.channels == 2 && j.z.batch_stride == 300 && j.z.row_stride == 50));
-  CHECK((j.x0.data == at(5) && j.x0.batch_stride == 200 && j.x0.row_stride == 50));
-  CHECK((j.v.data == static_cast<char*>(at(5)) + 2 * 2 * 50 && j.v.batch_stride == 200 && j.v.row_stride == 50));
+  CHECK((j.shape.channels == 2 && j.z.batch_stride == 300 && j.z.line_stride == 50));
+  CHECK((j.x0.data == at(5) && j.x0.batch_stride == 200 && j.x0.line_stride == 50));
+  CHECK((j.v.data == static_cast<char*>(at(5)) + 2 * 2 * 50 && j.v.batch_stride == 200 && j.v.line_stride == 50));
   CHECK(plan->describe().find("fake_gate, backward fake_gate_backward") != std::string::npos);
   const Status with_state =
       short_conv(*plan, {.x = {at(1)}, .weight = {at(2)}, .initial_state = at(3), .y = {at(5)}}, {});
@@ -119,10 +119,10 @@ TEST_CASE_FIXTURE(Fixture, "short: the gate's gradients are a launch of their ow
   a.dx = {at(5)}, a.dweight = {at(6)}, a.dbias = at(9);
   REQUIRE(short_conv_backward(*plan, a, {.workspace = {at(8), bytes}, .stream = at(7)}));
   const ShortGateBackwardJob& j = job<ShortGateBackwardJob>();
-  CHECK((j.shape.channels == 2 && j.z.data == at(2) && j.z.batch_stride == 300 && j.z.row_stride == 50));
-  CHECK((j.dx0.data == at(1) && j.dx0.batch_stride == 200 && j.dx0.row_stride == 50));
-  CHECK((j.dv.data == static_cast<char*>(at(1)) + 2 * 2 * 50 && j.dv.batch_stride == 200 && j.dv.row_stride == 50));
-  CHECK((j.dz.data == at(5) && j.dz.batch_stride == 300 && j.dz.row_stride == 50));
+  CHECK((j.shape.channels == 2 && j.z.data == at(2) && j.z.batch_stride == 300 && j.z.line_stride == 50));
+  CHECK((j.dx0.data == at(1) && j.dx0.batch_stride == 200 && j.dx0.line_stride == 50));
+  CHECK((j.dv.data == static_cast<char*>(at(1)) + 2 * 2 * 50 && j.dv.batch_stride == 200 && j.dv.line_stride == 50));
+  CHECK((j.dz.data == at(5) && j.dz.batch_stride == 300 && j.dz.line_stride == 50));
   CHECK((j.weight.data == at(3) && j.bias == at(4) && j.dweight.data == at(6) && j.dweight.channel_stride == 4));
   CHECK((j.dbias == at(9) && j.workspace == at(8)));
   a.initial_state = at(10);

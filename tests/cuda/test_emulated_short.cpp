@@ -105,7 +105,7 @@ struct Workspace {
 
 struct Case {
   DType dtype = DType::f16, weight_dtype = DType::f16;
-  ShortLayout layout = ShortLayout::bhl;
+  ffc::Layout layout = ffc::Layout::bhl;
   int batch = 2, channels = 8, length = 40, taps = 4, left = 3, right = 0;
   ShortActivation activation = ShortActivation::none;
   bool bias = true, states = false;
@@ -135,11 +135,11 @@ struct Problem {
   Memory x, y, dy, dx, weight, dweight, bias, dbias, initial, final, dinitial, dfinal;
 
   std::int64_t rows(int length) const {
-    return c.layout == ShortLayout::bhl ? std::int64_t(c.channels) * (length + c.gap)
+    return c.layout == ffc::Layout::bhl ? std::int64_t(c.channels) * (length + c.gap)
                                         : std::int64_t(length) * (c.channels + c.gap);
   }
   std::int64_t index(int length, int b, int d, int l) const {
-    return b * rows(length) + (c.layout == ShortLayout::bhl ? std::int64_t(d) * (length + c.gap) + l
+    return b * rows(length) + (c.layout == ffc::Layout::bhl ? std::int64_t(d) * (length + c.gap) + l
                                                             : std::int64_t(l) * (c.channels + c.gap) + d);
   }
   std::int64_t weight_index(int d, int j) const { return c.taps_last ? d * c.taps + j : j * c.channels + d; }
@@ -178,8 +178,8 @@ struct Problem {
 
   ShortForwardJob forward_job() {
     ShortForwardJob job{.shape = shape};
-    job.x = {x.data(), rows(c.length), c.layout == ShortLayout::bhl ? c.length + c.gap : c.channels + c.gap};
-    job.y = {y.data(), rows(out), c.layout == ShortLayout::bhl ? out + c.gap : c.channels + c.gap};
+    job.x = {x.data(), rows(c.length), c.layout == ffc::Layout::bhl ? c.length + c.gap : c.channels + c.gap};
+    job.y = {y.data(), rows(out), c.layout == ffc::Layout::bhl ? out + c.gap : c.channels + c.gap};
     job.weight = {weight.data(), c.taps_last ? c.taps : 1, c.taps_last ? 1 : c.channels};
     job.bias = c.bias ? bias.data() : nullptr;
     if (c.states) job.initial_state = initial.data(), job.final_state = final.data();
@@ -188,8 +188,8 @@ struct Problem {
   ShortBackwardJob backward_job() {
     const ShortForwardJob forward = forward_job();
     ShortBackwardJob job{.shape = shape, .x = forward.x, .weight = forward.weight, .bias = forward.bias};
-    job.dy = {dy.data(), forward.y.batch_stride, forward.y.row_stride};
-    job.dx = {dx.data(), forward.x.batch_stride, forward.x.row_stride};
+    job.dy = {dy.data(), forward.y.batch_stride, forward.y.line_stride};
+    job.dx = {dx.data(), forward.x.batch_stride, forward.x.line_stride};
     job.dweight = {dweight.data(), forward.weight.channel_stride, forward.weight.tap_stride};
     job.dbias = c.bias ? dbias.data() : nullptr;
     if (c.states)
@@ -263,7 +263,7 @@ struct Error {
 
 std::string text_of(const Case& c) {
   return std::string(name_of(c.dtype)) + " " + name_of(c.weight_dtype) +
-         (c.layout == ShortLayout::bhl ? " bhl " : " blh ") + std::to_string(c.batch) + " x " +
+         (c.layout == ffc::Layout::bhl ? " bhl " : " blh ") + std::to_string(c.batch) + " x " +
          std::to_string(c.channels) + " x " + std::to_string(c.length) + " taps " + std::to_string(c.taps) + " left " +
          std::to_string(c.left) + " right " + std::to_string(c.right) + " act " + std::to_string(int(c.activation)) +
          " offset " + std::to_string(c.offset) + " gap " + std::to_string(c.gap) + " states " +
@@ -447,12 +447,12 @@ const DType kTypes[] = {DType::f16};
 #else
 const DType kTypes[] = {DType::f16, DType::bf16, DType::f32};
 #endif
-const ShortLayout kLayouts[] = {ShortLayout::bhl, ShortLayout::blh};
+const ffc::Layout kLayouts[] = {ffc::Layout::bhl, ffc::Layout::blh};
 
 }  // namespace
 
 TEST_CASE("every number of taps, causal and centred") {
-  for (ShortLayout layout : kLayouts)
+  for (ffc::Layout layout : kLayouts)
     for (DType dtype : kTypes)
       for (int taps : {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 31}) {
         Case c;
@@ -460,7 +460,7 @@ TEST_CASE("every number of taps, causal and centred") {
         c.taps_last = taps % 3 != 0;
         c.length = 40, c.left = taps - 1;
         const bool tuned = taps <= kTunedTaps;
-        const bool first = layout == ShortLayout::bhl;
+        const bool first = layout == ffc::Layout::bhl;
         c.forward = !tuned ? "any_correlate" : first ? "channels_first_forward" : "channels_last_forward";
         c.backward = !tuned ? "any_correlate" : first ? "channels_first_backward" : "channels_last_backward";
         check(c);
@@ -470,7 +470,7 @@ TEST_CASE("every number of taps, causal and centred") {
 }
 
 TEST_CASE("paddings") {
-  for (ShortLayout layout : kLayouts)
+  for (ffc::Layout layout : kLayouts)
     for (int taps : {3, 4, 7})
       for (int left = 0; left <= taps + 2; ++left) {
         Case c;
@@ -485,7 +485,7 @@ TEST_CASE("paddings") {
 }
 
 TEST_CASE("lengths and alignments") {
-  for (ShortLayout layout : kLayouts)
+  for (ffc::Layout layout : kLayouts)
     for (DType dtype : kTypes) {
       for (int length : {1, 2, 7, 8, 9, 16, 63, 64, 129}) {
         Case c;
@@ -505,7 +505,7 @@ TEST_CASE("long rows and many channels") {
     c.dtype = dtype, c.weight_dtype = DType::f32, c.batch = 1, c.channels = 2, c.length = 4096 + 24, c.taps = 5,
     c.left = 4;
     check(c);
-    c.layout = ShortLayout::blh, c.channels = 8, c.length = 700;
+    c.layout = ffc::Layout::blh, c.channels = 8, c.length = 700;
     check(c);
     c.channels = 520, c.length = 33, c.left = 2, c.right = 2;
     check(c);
@@ -530,7 +530,7 @@ TEST_CASE("rows of whole segments") {
 }
 
 TEST_CASE("a sample that is not finite reaches no further than the taps") {
-  for (ShortLayout layout : kLayouts)
+  for (ffc::Layout layout : kLayouts)
     for (int length : {40, 1024})
       for (int at : {0, 17, length - 1}) {
         Case c;
@@ -550,7 +550,7 @@ TEST_CASE("a sample that is not finite reaches no further than the taps") {
 }
 
 TEST_CASE("no batch") {
-  for (ShortLayout layout : kLayouts)
+  for (ffc::Layout layout : kLayouts)
     for (int taps : {4, 10}) {
       Case c;
       c.layout = layout, c.batch = 0, c.taps = taps, c.left = taps - 1;
@@ -559,7 +559,7 @@ TEST_CASE("no batch") {
 }
 
 TEST_CASE("activations") {
-  for (ShortLayout layout : kLayouts)
+  for (ffc::Layout layout : kLayouts)
     for (DType dtype : kTypes)
       for (ShortActivation activation : {ShortActivation::silu, ShortActivation::gelu})
         for (int taps : {1, 4, 7, 10}) {
@@ -573,7 +573,7 @@ TEST_CASE("activations") {
 }
 
 TEST_CASE("states and packed sequences") {
-  for (ShortLayout layout : kLayouts)
+  for (ffc::Layout layout : kLayouts)
     for (DType dtype : kTypes)
       for (int taps : {1, 4, 7, 11})
         for (bool active : {false, true}) {
@@ -666,7 +666,7 @@ TEST_CASE("counts that do not fit the tuned kernels' integers are left to those 
   s.length = 264;
   CHECK(kernel_of<ShortGateBackwardJob>(s) == "any_gate_gradient");
 
-  for (ShortLayout layout : kLayouts) {  // outputs around the sequences' beginnings
+  for (ffc::Layout layout : kLayouts) {  // outputs around the sequences' beginnings
     ShortShape packed{.batch = 1, .channels = 8, .length = 1 << 20, .taps = 4, .left = 3, .layout = layout};
     packed.sequences = INT32_MAX / 3;
     CHECK(kernel_of<ShortForwardJob>(packed) != "any_correlate");
@@ -676,7 +676,7 @@ TEST_CASE("counts that do not fit the tuned kernels' integers are left to those 
 }
 
 TEST_CASE("gradients of short and many sequences take no more memory than the sequences") {
-  for (ShortLayout layout : kLayouts)
+  for (ffc::Layout layout : kLayouts)
     for (DType dtype : kTypes)
       for (ShortActivation activation : {ShortActivation::none, ShortActivation::silu})
         for (int taps : {1, 4, 16, 40})
@@ -708,10 +708,10 @@ TEST_CASE("usual sizes have the tuned kernels") {
             for (std::int64_t taps = 1; taps <= kTunedTaps; ++taps) {
               ShortShape s{.batch = batch, .channels = channels, .length = length, .taps = taps, .left = taps - 1};
               s.activation = active ? ShortActivation::silu : ShortActivation::none;
-              s.dtype = s.weight_dtype = dtype, s.layout = ShortLayout::blh;
+              s.dtype = s.weight_dtype = dtype, s.layout = ffc::Layout::blh;
               bool tuned = kernel_of<ShortForwardJob>(s) == "channels_last_forward" &&
                            short_kernel_name(all_gradients(s)) == std::string("channels_last_backward");
-              s.layout = ShortLayout::bhl;
+              s.layout = ffc::Layout::bhl;
               if (length % 8 == 0)
                 tuned = tuned && kernel_of<ShortForwardJob>(s) == "channels_first_forward" &&
                         short_kernel_name(all_gradients(s)) == std::string("channels_first_backward");

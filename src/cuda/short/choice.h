@@ -30,18 +30,21 @@ constexpr int bits_for(std::int64_t n, int most) {
   return b;
 }
 
-inline WeightsView weights_of(const ShortShape& shape, const ConstShortTaps& weight, const void* bias) {
+inline WeightsView weights_of(const ShortShape& shape, const ConstWeight& weight, const void* bias) {
   auto aligned = [](const void* p) { return reinterpret_cast<std::uintptr_t>(p) % 16 == 0; };
   return {weight, bias, shape.weight_dtype == DType::f32,
           weight.channel_stride == shape.taps && weight.tap_stride == 1 && aligned(weight.data) && aligned(bias)};
 }
+
+inline ShortTensor tensor_of(const ffc::Sequences& t) { return {t.data, t.batch_stride, t.line_stride}; }
+inline ConstShortTensor tensor_of(const ConstSequences& t) { return {t.data, t.batch_stride, t.line_stride}; }
 
 /// Whether samples lie in aligned chunks of `count`: rows of bhl, channels of blh.
 template <class Tensor>
 bool in_chunks(const ShortShape& s, const Tensor& t, int count) {
   const auto bytes = static_cast<std::uintptr_t>(count * size_of(s.dtype));
   return reinterpret_cast<std::uintptr_t>(t.data) % bytes == 0 && (s.batch == 1 || t.batch_stride % count == 0) &&
-         t.row_stride % count == 0;
+         t.line_stride % count == 0;
 }
 
 /// Tuned kernels take zeros for what is before the first sample, one sequence a row.
@@ -91,7 +94,8 @@ inline bool counts_edges(const ShortShape& s) { return s.sequences * (s.taps - 1
 inline ChannelsFirstForward fill(const ShortForwardJob& job, const ShortKernel& kernel, std::int64_t& blocks) {
   const ShortShape& s = job.shape;
   ChannelsFirstForward p{};
-  p.x = job.x, p.y = job.y, p.weights = weights_of(s, job.weight, job.bias), p.activation = s.activation;
+  p.x = tensor_of(job.x), p.y = tensor_of(job.y), p.weights = weights_of(s, job.weight, job.bias),
+  p.activation = s.activation;
   p.x_chunks = static_cast<int>(s.length / kernel.count);
   p.y_chunks = static_cast<int>(s.output_length() / kernel.count);
   const Segments segments = forward_segments(s, kernel);
@@ -107,7 +111,8 @@ inline ChannelsFirstForward fill(const ShortForwardJob& job, const ShortKernel& 
 inline ChannelsFirstBackward fill_first(const ShortBackwardJob& job, const ShortKernel& kernel, std::int64_t& blocks) {
   const ShortShape& s = job.shape;
   ChannelsFirstBackward p{};
-  p.x = job.x, p.dy = job.dy, p.dx = job.dx, p.weights = weights_of(s, job.weight, job.bias);
+  p.x = tensor_of(job.x), p.dy = tensor_of(job.dy), p.dx = tensor_of(job.dx),
+  p.weights = weights_of(s, job.weight, job.bias);
   p.activation = s.activation;
   p.sums = wants_sums(job) ? static_cast<float*>(job.workspace) : nullptr;
   p.x_chunks = static_cast<int>(s.length / kernel.count);
@@ -153,14 +158,16 @@ void fill_runs(Parameters& p, const ShortShape& s, const ShortKernel& kernel, st
 inline ChannelsLastForward fill_last(const ShortForwardJob& job, const ShortKernel& kernel, std::int64_t& blocks) {
   const ShortShape& s = job.shape;
   ChannelsLastForward p{};
-  p.x = job.x, p.y = job.y, p.weights = weights_of(s, job.weight, job.bias), p.activation = s.activation;
+  p.x = tensor_of(job.x), p.y = tensor_of(job.y), p.weights = weights_of(s, job.weight, job.bias),
+  p.activation = s.activation;
   fill_runs(p, s, kernel, s.output_length(), kernel.steps, blocks);  // one step
   return p;
 }
 inline ChannelsLastBackward fill_last(const ShortBackwardJob& job, const ShortKernel& kernel, std::int64_t& blocks) {
   const ShortShape& s = job.shape;
   ChannelsLastBackward p{};
-  p.x = job.x, p.dy = job.dy, p.dx = job.dx, p.weights = weights_of(s, job.weight, job.bias);
+  p.x = tensor_of(job.x), p.dy = tensor_of(job.dy), p.dx = tensor_of(job.dx),
+  p.weights = weights_of(s, job.weight, job.bias);
   p.activation = s.activation;
   p.sums = wants_sums(job) ? static_cast<float*>(job.workspace) : nullptr;
   p.channel_count = static_cast<int>(s.channels);

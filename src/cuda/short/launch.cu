@@ -35,7 +35,7 @@ const ShortKernel* tuned(const ShortForwardJob& job) {
   if (s.taps > kTunedTaps || s.left >= s.taps || !counts_edges(s)) return nullptr;
   const ShortKernels& kernels = kernels_of(s.dtype);
   const bool active = s.activation != ShortActivation::none;
-  if (s.layout == ShortLayout::blh) {
+  if (s.layout == ffc::Layout::blh) {
     const ShortKernel& kernel = kernels.last_forward[s.taps - 1][active];
     return s.channels % kernel.count == 0 && in_chunks(s, job.x, kernel.count) && in_chunks(s, job.y, kernel.count)
                ? &kernel
@@ -60,7 +60,7 @@ const ShortKernel* tuned(const ShortBackwardJob& job) {
            (!job.dx.data || in_chunks(s, job.dx, count));
   };
   const ShortKernels& kernels = kernels_of(s.dtype);
-  if (s.layout == ShortLayout::blh) {
+  if (s.layout == ffc::Layout::blh) {
     const ShortKernel& kernel = kernels.last_backward[s.taps - 1][active];
     return s.channels % kernel.count == 0 && reachable(kernel.count) && !too_many_sums(job, kernel) ? &kernel : nullptr;
   }
@@ -94,8 +94,8 @@ const ShortKernel* tuned(const ShortGateBackwardJob& job) {
 
 template <class Pointer, class Tensor>
 AnyTensor<Pointer> any(const ShortShape& s, const Tensor& t) {
-  const bool first = s.layout == ShortLayout::bhl;
-  return {t.data, t.batch_stride, first ? t.row_stride : 1, first ? 1 : t.row_stride};
+  const bool first = s.layout == ffc::Layout::bhl;
+  return {t.data, t.batch_stride, first ? t.line_stride : 1, first ? 1 : t.line_stride};
 }
 Sequences sequences_of(const ShortShape& s) {
   return {s.sequences ? s.borders : nullptr, static_cast<int>(s.sequences ? s.sequences : 1),
@@ -110,7 +110,7 @@ CorrelateParameters correlate(const ShortForwardJob& job, bool edges) {
   p.weights = weights_of(s, job.weight, job.bias), p.activation = s.activation;
   p.taps = static_cast<int>(s.taps), p.left = static_cast<int>(s.left), p.channels = static_cast<int>(s.channels);
   p.sequences = sequences_of(s), p.output_length = static_cast<int>(s.output_length());
-  p.state = job.initial_state, p.channels_last = s.layout == ShortLayout::blh;
+  p.state = job.initial_state, p.channels_last = s.layout == ffc::Layout::blh;
   std::int64_t outputs = s.output_length();
   if (edges) {
     // Outputs [-(K - 1 - left), left) around a beginning reach over it.
@@ -121,7 +121,7 @@ CorrelateParameters correlate(const ShortForwardJob& job, bool edges) {
   return p;
 }
 
-WeightsView reversed(const ShortShape& s, ConstShortTaps weight) {
+WeightsView reversed(const ShortShape& s, ConstWeight weight) {
   weight.data = static_cast<const char*>(weight.data) +
                 static_cast<std::int64_t>(size_of(s.weight_dtype)) * (s.taps - 1) * weight.tap_stride;
   weight.tap_stride = -weight.tap_stride;
@@ -133,7 +133,7 @@ struct TapsShares {
   int lane_bits, tile, tiles, splits, channel_blocks, tap_groups;
 
   explicit TapsShares(const ShortShape& s) {
-    lane_bits = s.layout == ShortLayout::blh ? bits_for(s.channels, 5) : 0;
+    lane_bits = s.layout == ffc::Layout::blh ? bits_for(s.channels, 5) : 0;
     tile = 1024;
     tiles = static_cast<int>(ceil_divide(s.output_length(), tile));
     channel_blocks = static_cast<int>(ceil_divide(s.channels, std::int64_t{1} << lane_bits));
@@ -153,7 +153,7 @@ struct BackwardWork {
     const ShortShape& s = job.shape;
     if (kernel == nullptr)
       splits = TapsShares(s).splits;
-    else if (s.layout == ShortLayout::bhl)
+    else if (s.layout == ffc::Layout::bhl)
       splits = fill_first(job, *kernel, blocks).split_count;
     else
       splits = splits_last(job, *kernel);
@@ -174,7 +174,7 @@ int launch_any_gradients(const ShortBackwardJob& job, const AnyTensor<const void
     p.channels = static_cast<int>(s.channels);
     p.sequences = sequences_of(s), p.sequences.length = static_cast<int>(s.output_length());
     p.output_length = static_cast<int>(s.length);
-    p.last = job.dfinal_state, p.channels_last = s.layout == ShortLayout::blh;
+    p.last = job.dfinal_state, p.channels_last = s.layout == ffc::Layout::blh;
     p.outputs = s.batch * s.channels * s.length;
     if (int e = launch_threads(kernels.any_dx[floats], p.outputs, &p, stream)) return e;
   }
@@ -220,7 +220,7 @@ int launch_any_backward(const ShortBackwardJob& job, const BackwardWork& work, v
   ShortForwardJob forward{.shape = s, .x = job.x, .weight = job.weight, .bias = job.bias};
   forward.initial_state = job.initial_state;
   forward.y = {static_cast<char*>(job.workspace) + work.sums_bytes, s.channels * s.output_length(),
-               s.layout == ShortLayout::bhl ? s.output_length() : s.channels};
+               s.layout == ffc::Layout::bhl ? s.output_length() : s.channels};
   CorrelateParameters p = correlate(forward, false);
   p.dy = dy;
   if (int e = launch_threads(kernels_of(s.dtype).any_gradient, p.outputs, &p, stream)) return e;
@@ -291,7 +291,7 @@ int launch_short_forward(const ShortForwardJob& job, void* stream) {
   const ShortKernels& kernels = kernels_of(s.dtype);
   const ShortKernel* kernel = tuned(job);
   std::int64_t blocks = 0;
-  if (kernel && s.layout == ShortLayout::bhl) {
+  if (kernel && s.layout == ffc::Layout::bhl) {
     const ChannelsFirstForward p = fill(job, *kernel, blocks);
     if (int e = launch(*kernel, blocks, &p, stream)) return e;
   } else if (kernel) {
@@ -322,7 +322,7 @@ int launch_short_backward(const ShortBackwardJob& job, void* stream) {
   const BackwardWork work(job);
   std::int64_t blocks = 0;
   int error;
-  if (work.kernel && s.layout == ShortLayout::bhl) {
+  if (work.kernel && s.layout == ffc::Layout::bhl) {
     const ChannelsFirstBackward p = fill_first(job, *work.kernel, blocks);
     error = launch(*work.kernel, blocks, &p, stream);
   } else if (work.kernel) {
@@ -341,7 +341,7 @@ int launch_short_gate(const ShortGateJob& job, void* stream) {
   const ShortForwardJob forward{.shape = s, .x = job.z, .weight = job.weight, .bias = job.bias, .y = job.v};
   if (const ShortKernel* kernel = tuned(job)) {
     std::int64_t blocks = 0;
-    const GateParameters p{fill(forward, *kernel, blocks), job.x0};
+    const GateParameters p{fill(forward, *kernel, blocks), tensor_of(job.x0)};
     return launch(*kernel, blocks, &p, stream);
   }
   const AnyGateParameters p{correlate(forward, false), any<void*>(s, job.x0)};
@@ -351,7 +351,7 @@ int launch_short_gate(const ShortGateJob& job, void* stream) {
 int launch_short_gate_backward(const ShortGateBackwardJob& job, void* stream) {
   if (job.shape.channels == 0) return cudaSuccess;
   const GateWork work(job);
-  const GateBackwardParameters p{work.rows, job.dx0};
+  const GateBackwardParameters p{work.rows, tensor_of(job.dx0)};
   const int error =
       work.kernel ? launch(*work.kernel, work.blocks, &p, stream) : launch_any_gate_backward(job, work, stream);
   if (error || !wants_sums(job)) return error;

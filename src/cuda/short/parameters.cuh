@@ -23,6 +23,17 @@ struct Divisor {
   }
 };
 
+/// A tensor of either layout, the last axis adjacent. row_stride: from channel to channel in bhl, from sample to sample
+/// in blh.
+struct ShortTensor {
+  void* data = nullptr;
+  std::int64_t batch_stride = 0, row_stride = 0;
+};
+struct ConstShortTensor {
+  const void* data = nullptr;
+  std::int64_t batch_stride = 0, row_stride = 0;
+};
+
 /// COUNT adjacent samples, in words where they fill words.
 template <class Type, int COUNT, bool WORDS = COUNT % kPerWord<Type> == 0>
 struct Some : SampleVector<Type, COUNT> {};
@@ -46,7 +57,7 @@ struct Some<Type, COUNT, false> {
 
 /// weight(d, j), bias(d).
 struct WeightsView {
-  ConstShortTaps weight;
+  ConstWeight weight;
   const void* bias;
   bool single;    // fp32; else the samples' type
   bool adjacent;  // [channels, taps] without gaps; these and the bias aligned to 16 bytes
@@ -175,7 +186,7 @@ struct ChannelsLastBackward {
 struct SumsParameters {
   const float* sums;
   int splits, taps, channels;
-  ShortTaps dweight;
+  Weight dweight;
   void* dbias;
   bool single;
   int channel_blocks;

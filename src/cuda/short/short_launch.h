@@ -4,21 +4,18 @@
 //   y[b, d, l] = act(bias[d] + sum_j w[d, j] x[b, d, l + j - left]),   x zero outside [0, L),   l in [0, Lout),
 //   Lout = L + left + right - K + 1;   causal: left = K - 1, right = 0
 //
-// Nothing here allocates or synchronises. Products and sums are fp32 and rounded once. The same call gives the same
-// bits on every device.
+// Nothing here allocates or synchronises. Strides are in elements; those of what is given have been resolved and are
+// never kContiguous. Products and sums are fp32 and rounded once. The same call gives the same bits on every device.
+// ffc::Layout and ffc::Sequences are written out because the kernels have types of these names.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
-#include "flashfftconv/types.h"
+#include "flashfftconv/short_conv.h"
 
 namespace ffc::cuda {
 
-enum class ShortLayout : std::int32_t {
-  bhl,  ///< [batch, channels, length], samples adjacent
-  blh,  ///< [batch, length, channels], channels adjacent
-};
 enum class ShortActivation : std::int32_t { none, silu, gelu };  // gelu: x Phi(x), through erf
 
 /// The problem. `dtype` is that of x, y, their gradients and states: f16, bf16 or f32. `weight_dtype` is that of
@@ -28,7 +25,7 @@ struct ShortShape {
   std::int64_t length = 0;           ///< L >= 1, of x
   std::int64_t taps = 0;             ///< K >= 1
   std::int64_t left = 0, right = 0;  ///< zeros before and after x, both >= 0; Lout >= 1
-  ShortLayout layout = ShortLayout::bhl;
+  ffc::Layout layout = ffc::Layout::bhl;
   ShortActivation activation = ShortActivation::none;
   DType dtype = DType::f16, weight_dtype = DType::f16;
   /// Packed sequences: batch is 1, left + right is K - 1, and sequence s is [borders[s], borders[s + 1]) of x and y;
@@ -41,38 +38,17 @@ struct ShortShape {
   std::int64_t states() const { return sequences ? sequences : batch; }
 };
 
-/// A tensor of the shape's layout; strides in elements, the last axis adjacent. row_stride: from channel to channel in
-/// bhl, from sample to sample in blh.
-struct ShortTensor {
-  void* data = nullptr;
-  std::int64_t batch_stride = 0, row_stride = 0;
-};
-struct ConstShortTensor {
-  const void* data = nullptr;
-  std::int64_t batch_stride = 0, row_stride = 0;
-};
-
-/// [channels, taps] with any strides, so that [taps, channels] serves too.
-struct ShortTaps {
-  void* data = nullptr;
-  std::int64_t channel_stride = 0, tap_stride = 0;
-};
-struct ConstShortTaps {
-  const void* data = nullptr;
-  std::int64_t channel_stride = 0, tap_stride = 0;
-};
-
 /// [states, channels, K - 1] in both layouts, contiguous: the inputs before the first sample, oldest first.
 using ShortState = void*;
 using ConstShortState = const void*;
 
 struct ShortForwardJob {
   ShortShape shape{};
-  ConstShortTensor x{};  ///< L samples
-  ConstShortTaps weight{};
+  ConstSequences x{};  ///< L samples
+  ConstWeight weight{};
   const void* bias = nullptr;               ///< [channels] or null
   ConstShortState initial_state = nullptr;  ///< null: zeros
-  ShortTensor y{};                          ///< Lout samples
+  ffc::Sequences y{};                       ///< Lout samples
   ShortState final_state = nullptr;         ///< the last K - 1 inputs of each sequence; null: not wanted
 };
 
@@ -80,14 +56,14 @@ struct ShortForwardJob {
 /// dweight[j] = sum_{b, l} g[l] x[l + j - left], dbias = sum_{b, l} g[l].
 struct ShortBackwardJob {
   ShortShape shape{};
-  ConstShortTensor x{};  ///< needed for dweight, and for everything under an activation
-  ConstShortTensor dy{};
-  ConstShortTaps weight{};
+  ConstSequences x{};  ///< needed for dweight, and for everything under an activation
+  ConstSequences dy{};
+  ConstWeight weight{};
   const void* bias = nullptr;
   ConstShortState initial_state = nullptr;
   ConstShortState dfinal_state = nullptr;  ///< gradient of the final state; null: zero
-  ShortTensor dx{};
-  ShortTaps dweight{};
+  ffc::Sequences dx{};
+  Weight dweight{};
   void* dbias = nullptr;                ///< [channels]
   ShortState dinitial_state = nullptr;  ///< gradient of the initial state
   void* workspace = nullptr;            ///< short_workspace_bytes(job), aligned to 16; free again when the work is done
@@ -98,21 +74,21 @@ struct ShortBackwardJob {
 /// or states.
 struct ShortGateJob {
   ShortShape shape{};
-  ConstShortTensor z{};
-  ConstShortTaps weight{};
+  ConstSequences z{};
+  ConstWeight weight{};
   const void* bias = nullptr;
-  ShortTensor x0{}, v{};
+  ffc::Sequences x0{}, v{};
 };
 
 /// Gradients of the front end. Null outputs are not computed.
 struct ShortGateBackwardJob {
   ShortShape shape{};
-  ConstShortTensor z{};
-  ConstShortTaps weight{};
+  ConstSequences z{};
+  ConstWeight weight{};
   const void* bias = nullptr;
-  ConstShortTensor dx0{}, dv{};
-  ShortTensor dz{};           ///< [batch, 3 D, L]
-  ShortTaps dweight{};        ///< [3 D, K]
+  ConstSequences dx0{}, dv{};
+  ffc::Sequences dz{};        ///< [batch, 3 D, L]
+  Weight dweight{};           ///< [3 D, K]
   void* dbias = nullptr;      ///< [3 D]
   void* workspace = nullptr;  ///< short_workspace_bytes(job), aligned to 16; free again when the work is done
 };
