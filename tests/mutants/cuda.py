@@ -120,6 +120,8 @@ SEPARATE = [
 
 ANY = "src/cuda/short/any.cuh"
 PARAMETERS = "src/cuda/short/parameters.cuh"
+CHOICE = "src/cuda/short/choice.h"
+LAUNCH = "src/cuda/short/launch.cu"
 FIRST_FORWARD = "src/cuda/short/channels_first_forward.cuh"
 FIRST_BACKWARD = "src/cuda/short/channels_first_backward.cuh"
 LAST_FORWARD = "src/cuda/short/channels_last_forward.cuh"
@@ -186,6 +188,12 @@ SHORT_LONG_ROWS = [
 ]
 SHORT_ACTIVATIONS = [
     ("src/cuda/short/samples.cuh", "return s * (1 + v * (1 - s));", "return s * (1 + v * s);", "the slope of silu"),
+    (
+        LAUNCH,
+        "if (wants_sums(job)) sums_bytes = sums_size(splits, s.taps, s.channels)",
+        "if (job.dweight.data) sums_bytes = sums_size(splits, s.taps, s.channels)",
+        "dbias alone has no sums",
+    ),
 ]
 SHORT_STATES = [
     (ANY, "state + (p.taps - 1) + (j - begin)", "state + (p.taps - 2) + (j - begin)", "the state is off by one"),
@@ -195,12 +203,14 @@ SHORT_STATES = [
         "return {low, 0, length};",
         "sequences reach into each other",
     ),
-    (
-        "src/cuda/short/launch.cu",
-        "p.edge_before = p.taps - 1 - p.left",
-        "p.edge_before = 0",
-        "outputs before a border reach over it",
-    ),
+    (LAUNCH, "p.edge_before = p.taps - 1 - p.left", "p.edge_before = 0", "outputs before a border reach over it"),
+    (LAUNCH, "job.dinitial_state && s.taps > 1", "job.dinitial_state && job.dx.data", "dinitial only beside dx"),
+]
+SHORT_COUNTS = [
+    (CHOICE, "units <= std::int64_t{1} << 31 && ", "", "more units than a Divisor takes"),
+    (CHOICE, " && units << segments.lane_bits <= std::int64_t{1} << 32", "", "more threads than 32 bits count"),
+    (CHOICE, "s.sequences * (s.taps - 1) <= INT32_MAX", "true", "more edges than an int counts"),
+    (CHOICE, "return wants_sums(job) && ", "return false && ", "sums of any size"),
 ]
 SHORT_GATE = [
     ("src/cuda/short/gate.cuh", "sum[1][o] *= sum[2][o];", "sum[1][o] += sum[2][o];", "the gate adds"),
@@ -230,6 +240,7 @@ TESTS = {
             "activations": SHORT_ACTIVATIONS,
             "states*": SHORT_STATES,
             "the front end of Hyena": SHORT_GATE,
+            "counts*,gradients of short*": SHORT_COUNTS,
         },
     ),
 }
