@@ -54,7 +54,7 @@ def long_conv(
     Returns
     -------
     Tensor, [B, H, L]
-        In the dtype of `u`. Sums are formed in float32 (float64 for a float64 `u`); on a GPU's own engine the transforms of
+        In the dtype of `u`. Sums are formed in float32 (float64 for a float64 `u`); on a GPU the engine's transforms of
         float16 and bfloat16 rows are in half precision: "Rounding" in the documentation, page "CUDA".
 
     Raises

@@ -99,7 +99,7 @@ def short_conv_gate(
 ) -> tuple[Tensor, Tensor]:
     """Hyena's front end: the short convolution of a projection of three parts, and the first gate.
 
-    One pass over memory; on a GPU so in layout "bhl" with up to 8 taps, and in several otherwise, some ten times slower.
+    One pass over memory; on a GPU in layout "bhl" with up to 8 taps, else several, which take some ten times as long.
 
     With z the sums of `short_conv`, z0, z1 and z2 its thirds of D channels: returns ``z0`` and ``z1 * z2``, the gate
     behind the long convolution and that one's input.
