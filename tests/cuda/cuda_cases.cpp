@@ -126,11 +126,12 @@ struct Tensor {
   DeviceBuffer buffer;
 };
 
-// All indices below `count`, or of many so many, evenly spread.
+// All indices below `count`, or of many so many, spread over all remainders.
 std::vector<std::int64_t> sampled(std::int64_t count) {
   constexpr std::int64_t kMost = 1024;
   std::vector<std::int64_t> indices;
-  for (std::int64_t i = 0; i < std::min(count, kMost); ++i) indices.push_back(count <= kMost ? i : i * count / kMost);
+  for (std::int64_t i = 0; i < std::min(count, kMost); ++i)
+    indices.push_back(count <= kMost ? i : i * (count * 5 / 8 | 1) % count);
   return indices;
 }
 
@@ -245,6 +246,16 @@ class Definition {
   double dk_rev(std::int64_t j) const {
     return tap_gradient([&](auto i) { return source_reverse(i, j); });
   }
+  double dskip() const {
+    return tap_gradient([](auto i) { return i; });
+  }
+  // The square root of the sum of the squares of what dskip adds up.
+  double dskip_norm() const {
+    double sum = 0;
+    for (std::int64_t row = last_channel_ * p_.length; row <= last_; row += p_.channels * p_.length)
+      for (std::int64_t i = row; i < row + p_.length; ++i) sum += g(i) * x(i) * g(i) * x(i);
+    return std::sqrt(sum);
+  }
 
  private:
   float gate(const Tensor& values, std::int64_t i) const { return c_.gates ? values.values[i] : 1.0F; }
@@ -321,6 +332,8 @@ void compare(const Case& c, const Tensors& t, bool with_gradients) {
   if (c.gates) row("dpregate", t.dpre, [&](auto i) { return exact.dpregate(i); });
   if (c.gates) row("dpostgate", t.dpost, [&](auto i) { return exact.dpostgate(i); });
   channel("dk", t.dk, p.filter, [&](auto j) { return exact.dk(j); });
+  const double off = std::abs(t.dskip.values[p.channels - 1] - exact.dskip());
+  expect(off <= 1e-2 * exact.dskip_norm(), c.name() + ": dskip is off by " + std::to_string(off));
   if (p.filter_reverse) channel("dk_rev", t.dk_rev, p.filter_reverse, [&](auto j) { return exact.dk_rev(j); });
 }
 
