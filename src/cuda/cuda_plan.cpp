@@ -327,8 +327,11 @@ class CudaPlan final : public BackendPlan {
   }
   GridChoice backward_grid(std::int64_t channels) const {
     GridProblem g = backward_problem(channels);
+    // Blocks that share an item keep more, which may be too much of few channels.
+    if (pass_bytes(channels, 1, std::min(channels * g.kernel.together, g.slots)) > room()) g.kernel.together = 1;
     auto bytes = [&](std::int64_t splits) {
-      return pass_bytes(channels, splits, std::min(channels * splits, g.slots) / g.kernel.workers);
+      const std::int64_t together = blocks_together(g.kernel, g.slots, g.batch, splits);
+      return pass_bytes(channels, splits, std::min(channels * splits * together, g.slots) / g.kernel.workers);
     };
     if (channels > 0) {
       const std::int64_t left = room() - pass_bytes(channels, 0, g.slots / g.kernel.workers);  // if all are busy
@@ -414,8 +417,9 @@ class CudaPlan final : public BackendPlan {
     std::snprintf(waves, sizeof waves, "%.2f", choice.waves);
     return std::string(kernel_name(variant_, task)) + ", " + std::to_string(channels) + " channels x " +
            std::to_string(choice.grid.splits) + " splits of up to " + std::to_string(choice.rows_per_split) +
-           " rows on " + std::to_string(choice.grid.blocks) + " blocks (" + waves + " waves)" +
-           (channels < problem().channels ? ", chunk after chunk\n" : "\n");
+           " rows on " + std::to_string(choice.grid.blocks) + " blocks" +
+           (choice.grid.together > 1 ? " in clusters of " + std::to_string(choice.grid.together) : std::string()) +
+           " (" + waves + " waves)" + (channels < problem().channels ? ", chunk after chunk\n" : "\n");
   }
 
   DeviceFacts facts_;

@@ -12,6 +12,10 @@ std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b;
 
 }  // namespace
 
+int blocks_together(const BlockWork& kernel, std::int64_t slots, std::int64_t batch, std::int64_t splits) {
+  return slots >= kernel.together && divide_up(batch, kernel.rows) >= kernel.together * splits ? kernel.together : 1;
+}
+
 GridChoice choose_grid(const GridProblem& p) {
   GridChoice best;
   if (p.batch == 0 || p.channels == 0) return best;
@@ -25,18 +29,21 @@ GridChoice choose_grid(const GridProblem& p) {
   for (std::int64_t splits = first; splits <= limit; ++splits) {
     const std::int64_t groups_per_split = divide_up(groups, splits);
     if (divide_up(groups, groups_per_split) != splits) continue;  // fewer splits of the same size do
-    const std::int64_t items = p.channels * splits, waves = divide_up(items, p.slots);
-    const double item = static_cast<double>(p.split_bytes + groups_per_split * group * p.row_bytes);
+    const std::int64_t together = blocks_together(p.kernel, p.slots, p.batch, splits);
+    const std::int64_t slots = std::max<std::int64_t>(1, p.slots / together);
+    const std::int64_t items = p.channels * splits, waves = divide_up(items, slots);
+    const std::int64_t groups_of_block = divide_up(groups_per_split, together);
+    const double item = static_cast<double>(p.split_bytes / together + groups_of_block * group * p.row_bytes);
     const double reduction = static_cast<double>(items) / static_cast<double>(p.slots) * p.sum_bytes;
     const double cost = static_cast<double>(waves) * item + reduction;
     if (splits > first && cost >= least) continue;
     least = best.cost = cost;
-    const std::int64_t at_once =
-        p.kernel.one_item ? std::min<std::int64_t>(items, INT32_MAX) : std::min(items, p.slots);
-    best.grid = {static_cast<int>(splits), static_cast<int>(divide_up(at_once, workers))};
+    const std::int64_t at_once = p.kernel.one_item ? std::min<std::int64_t>(items, INT32_MAX) : std::min(items, slots);
+    best.grid = {static_cast<int>(splits), static_cast<int>(divide_up(at_once, workers) * together),
+                 static_cast<int>(together)};
     best.items = items;
     best.rows_per_split = std::min(groups_per_split * group, p.batch);
-    best.waves = static_cast<double>(items) / static_cast<double>(p.slots);
+    best.waves = static_cast<double>(items) / static_cast<double>(slots);
   }
   return best;
 }

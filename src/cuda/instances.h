@@ -33,6 +33,7 @@ struct Kernel {
   int shared_bytes = 0;
   int rows = 1;                  // that a worker takes at once
   int workers = 1;               // of a block, each with items of its own
+  int together = 1;              // blocks of a cluster that may share an item, where its rows are enough for all
   int splits = 1;                // of a channel's rows: at least so many are faster
   bool one_item = false;         // a block is given one item: new blocks take up what finished ones leave
   int rows_in_sum = 0;           // of a split that adds in halves; 0: any

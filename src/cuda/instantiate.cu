@@ -30,6 +30,7 @@ Kernel forward_kernel() {
             K::kSharedBytes,
             K::kRows,
             1,
+            1,
             kForwardSplits<GATED>};
   } else {
     using K = StagedForward<ROW, PAIRS, GATED, Type, Access>;
@@ -38,6 +39,7 @@ Kernel forward_kernel() {
             K::kThreads,
             K::kSharedBytes,
             K::kRows * K::kTeams,
+            1,
             1,
             K::kShare.splits,
             K::kShare.one_item};
@@ -70,10 +72,11 @@ Kernel backward_kernel() {
             K::kSharedBytes,
             K::kRows,
             1,
+            kBlocksTogether,
             1,
             false,
             kMostInSum * K::kRows,
-            4 * kept_points(kSizes[ROW])};
+            KeptSum<ROW>::kBytes};
   }
 }
 

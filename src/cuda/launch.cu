@@ -51,22 +51,30 @@ cudaError_t prepare(const Kernel& kernel, int device) {
 
 /// `follows`: the kernel before it on the stream is ours and of the same call. It may then start before that one has
 /// ended, and waits in its code for what it reads.
-cudaError_t launch_on(const Kernel& kernel, int blocks, const void* parameters, bool follows, void* stream) {
+cudaError_t launch_on(const Kernel& kernel, const Grid& grid, const void* parameters, bool follows, void* stream) {
   if (const cudaError_t e = prepare(kernel, current_device)) return e;
-  cudaLaunchAttribute overlap{};
-  overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  overlap.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchAttribute attributes[2]{};
   cudaLaunchConfig_t launch{};
-  launch.gridDim = dim3(blocks), launch.blockDim = dim3(kernel.threads);
+  launch.attrs = attributes;
+  if (follows && kernel.overlaps.has(current_device)) {
+    cudaLaunchAttribute& overlap = attributes[launch.numAttrs++];
+    overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    overlap.val.programmaticStreamSerializationAllowed = 1;
+  }
+  if (grid.together > 1) {
+    cudaLaunchAttribute& cluster = attributes[launch.numAttrs++];
+    cluster.id = cudaLaunchAttributeClusterDimension;
+    cluster.val.clusterDim.x = grid.together, cluster.val.clusterDim.y = cluster.val.clusterDim.z = 1;
+  }
+  launch.gridDim = dim3(grid.blocks), launch.blockDim = dim3(kernel.threads);
   launch.dynamicSmemBytes = kernel.shared_bytes, launch.stream = static_cast<cudaStream_t>(stream);
-  launch.attrs = &overlap, launch.numAttrs = follows && kernel.overlaps.has(current_device);
   void* arguments[] = {const_cast<void*>(parameters)};
   return cudaLaunchKernelExC(&launch, kernel.function, arguments);
 }
 
-int launch(const Kernel& kernel, int blocks, const void* parameters, bool follows, void* stream) {
+int launch(const Kernel& kernel, const Grid& grid, const void* parameters, bool follows, void* stream) {
   if (kernel.function == nullptr) return cudaErrorInvalidDeviceFunction;
-  const cudaError_t e = launch_on(kernel, blocks, parameters, follows, stream);
+  const cudaError_t e = launch_on(kernel, grid, parameters, follows, stream);
   if (e != cudaSuccess) cudaGetLastError();  // reported here; the next call starts clean
   return e;
 }
@@ -117,7 +125,7 @@ int launch_spectrum(const SpectrumJob& job, void* stream) {
                              view(job.fold, job.variant.pairs),      job.variant.pairs,
                              static_cast<u32*>(job.spectrum.values), job.spectrum.factors};
   const Kernel& kernel = kernels_of(job.variant.row).spectrum;
-  return launch(kernel, static_cast<int>(job.channels) * kernel.parts, &p, false, stream);
+  return launch(kernel, {.blocks = static_cast<int>(job.channels) * kernel.parts}, &p, false, stream);
 }
 
 int launch_forward(const ForwardJob& job, void* stream) {
@@ -130,26 +138,27 @@ int launch_forward(const ForwardJob& job, void* stream) {
                             job.skip,
                             {static_cast<int>(job.batch), static_cast<int>(job.channels), job.grid.splits},
                             static_cast<int>(job.length)};
-  return launch(kernel_of(job), job.grid.blocks, &p, job.follows, stream);
+  return launch(kernel_of(job), job.grid, &p, job.follows, stream);
 }
 
 int launch_backward(const BackwardJob& job, void* stream) {
-  const BackwardParameters p{view(job.dy),
-                             view(job.u),
-                             view(job.pregate),
-                             view(job.postgate),
-                             view(job.du),
-                             view(job.dpregate),
-                             view(job.dpostgate),
-                             static_cast<const u32*>(job.spectrum.values),
-                             job.spectrum.factors,
-                             job.skip,
-                             job.sums,
-                             job.sum_factors,
-                             static_cast<uint4*>(job.kept),
-                             {static_cast<int>(job.batch), static_cast<int>(job.channels), job.grid.splits},
-                             static_cast<int>(job.length)};
-  return launch(kernel_of(job), job.grid.blocks, &p, job.follows, stream);
+  const BackwardParameters p{
+      view(job.dy),
+      view(job.u),
+      view(job.pregate),
+      view(job.postgate),
+      view(job.du),
+      view(job.dpregate),
+      view(job.dpostgate),
+      static_cast<const u32*>(job.spectrum.values),
+      job.spectrum.factors,
+      job.skip,
+      job.sums,
+      job.sum_factors,
+      static_cast<uint4*>(job.kept),
+      {static_cast<int>(job.batch), static_cast<int>(job.channels), job.grid.splits, job.grid.together},
+      static_cast<int>(job.length)};
+  return launch(kernel_of(job), job.grid, &p, job.follows, stream);
 }
 
 int launch_filter_gradient(const FilterGradientJob& job, void* stream) {
@@ -164,7 +173,8 @@ int launch_filter_gradient(const FilterGradientJob& job, void* stream) {
                              job.filter_reverse,
                              job.variant.pairs,
                              job.dskip};
-  return launch(kernels_of(job.variant.row).gradient, static_cast<int>(job.channels), &p, job.splits > 0, stream);
+  return launch(kernels_of(job.variant.row).gradient, {.blocks = static_cast<int>(job.channels)}, &p, job.splits > 0,
+                stream);
 }
 
 // "cudaErrorName: what it means", for the current call of this thread.
@@ -188,8 +198,12 @@ int blocks_per_multiprocessor(const Variant& variant, Task task) {
 
 BlockWork block_work(const Variant& variant, Task task) {
   const Kernel& kernel = planned(variant, task);
-  return {std::max(1, kernel.workers), std::max(1, kernel.rows), kernel.splits, kernel.one_item,
-          kernel.rows_in_sum ? kernel.rows_in_sum : INT32_MAX};
+  return {.workers = std::max(1, kernel.workers),
+          .together = kernel.overlaps.has(current_device) ? kernel.together : 1,
+          .rows = std::max(1, kernel.rows),
+          .splits = kernel.splits,
+          .one_item = kernel.one_item,
+          .rows_in_sum = kernel.rows_in_sum ? kernel.rows_in_sum : INT32_MAX};
 }
 
 std::size_t kept_bytes(const Variant& variant) { return planned(variant, Task::backward).kept_bytes; }

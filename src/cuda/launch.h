@@ -26,11 +26,12 @@ struct Variant {
 /// A variant's kernels: forward without gates, forward with one or two, backward.
 enum class Task { plain, gated, backward };
 
-/// How the work of a batch is spread: `splits` workers, blocks or warps, share the rows of one channel; the launch has
-/// so many blocks.
+/// How the work of a batch is spread: `splits` workers, blocks, clusters of them or warps, share the rows of one
+/// channel; the launch has so many blocks.
 struct Grid {
   int splits = 1;
   int blocks = 1;
+  int together = 1;  ///< blocks of a cluster that share an item
 };
 
 /// A filter's spectrum: [channels][points] complex half, in the order of the stages, times factors[channel].
@@ -105,10 +106,11 @@ const char* error_text(int error);
 int blocks_per_multiprocessor(const Variant& variant, Task task);
 /// How a block of a variant's kernel takes work: its `workers` take items (a channel and a split) each for itself, and
 /// of an item's rows so many at a time; a split of fewer leaves a worker partly idle. One item: a block is given no
-/// second one. Splits: at least so many are faster, where the batch has them. Rows in a sum: with more of them its
-/// rounding is felt.
+/// second one. Together: so many blocks of one worker share an item where each of them has rows of it. Splits: at least
+/// so many are faster, where the batch has them. Rows in a sum: with more of them its rounding is felt.
 struct BlockWork {
   int workers = 1;
+  int together = 1;
   int rows = 1;
   int splits = 1;
   bool one_item = false;

@@ -69,7 +69,8 @@ struct Case {
 template <int ROW, bool PAIRS, class Type, class Access>
 struct Problem {
   static constexpr int M = kSizes[ROW].points;
-  int splits = 2;  // at most
+  // At most: rows of a cluster want at least as many in a split as it has blocks.
+  int splits = M > kLargestStagedBackward&& Type::kIsHalf ? 1 : 2;
   Case c;
   Tensor<Type> u, pregate, postgate, dy, y, du, dpregate, dpostgate;
   std::vector<float> taps, skips, factors;  // of every channel
@@ -96,7 +97,7 @@ struct Problem {
         spectra(c.channels * M),
         sums(2 * c.channels * M, 0x7e017e01),
         sum_factors(2 * c.channels),
-        kept(c.blocks * kept_points(kSizes[ROW]) / 4) {
+        kept(M > kLargestStagedBackward ? blocks() * KeptSum<ROW>::kBytes / 16 : 0) {
     std::mt19937 random(17 * ROW + PAIRS);
     for (Tensor<Type>* t : {&u, &pregate, &postgate, &dy}) t->fill(random);
     std::normal_distribution<float> normal;
@@ -121,7 +122,13 @@ struct Problem {
     return {c.taps, PAIRS ? -(c.length - 1) : 0, PAIRS ? c.taps - 1 - M : -1, PAIRS ? M : 0, PAIRS ? 1 : 0, false};
   }
   // No split is without rows.
-  Work work() const { return {c.batch, c.channels, std::min(splits, (c.batch + PAIRS) / (1 + PAIRS))}; }
+  Work work() const {
+    const int groups = (c.batch + PAIRS) / (1 + PAIRS), used = std::min(splits, groups);
+    return {c.batch, c.channels, used,
+            M > kLargestStagedBackward && groups >= kBlocksTogether * used ? kBlocksTogether : 1};
+  }
+  // Of a backward launch.
+  int blocks() const { return c.blocks * work().together; }
 
   void run_spectrum() {
     using F = typename FilterSpectrum<ROW>::F;
@@ -184,8 +191,9 @@ struct Problem {
       emulated::launch(c.blocks, StagedBackward<ROW, PAIRS, Type, Access>::kThreads,
                        [&] { staged_backward<ROW, PAIRS, Type, Access>(p); });
     else
-      emulated::launch(c.blocks, StreamedBackward<ROW, PAIRS, Type, Access>::kThreads,
-                       [&] { streamed_backward<ROW, PAIRS, Type, Access>(p); });
+      emulated::launch(
+          blocks(), StreamedBackward<ROW, PAIRS, Type, Access>::kThreads,
+          [&] { streamed_backward<ROW, PAIRS, Type, Access>(p); }, work().together);
   }
   void run_gradient(bool taps_wanted, bool skips_wanted) {
     using F = typename FilterGradient<ROW>::F;
@@ -205,7 +213,7 @@ struct Problem {
 
   // Kernels that go over a row twice have left something of every block's own.
   bool every_block_kept() const {
-    const std::size_t own = kept.size() / c.blocks;
+    const std::size_t own = kept.size() / blocks();
     for (auto from = kept.begin(); from != kept.end(); from += own)
       if (std::all_of(from, from + own, [](uint4 v) { return (v.x | v.y | v.z | v.w) == 0; })) return false;
     return true;

@@ -85,8 +85,8 @@ int blocks_per_multiprocessor(const Variant& variant, Task task) {
 BlockWork block_work(const Variant& variant, Task task) {
   // As the kernels do it: every warp for itself up to 256 points, a block together above; sums in halves of the
   // longest.
-  BlockWork work{fake::points(variant) <= 256 ? 8 : 1, variant.pairs ? 2 : 1};
-  if (task == Task::backward && fake::points(variant) > 8192) work.rows_in_sum = 16 * work.rows;
+  BlockWork work{.workers = fake::points(variant) <= 256 ? 8 : 1, .rows = variant.pairs ? 2 : 1};
+  if (task == Task::backward && fake::points(variant) > 8192) work.together = 2, work.rows_in_sum = 16 * work.rows;
   return work;
 }
 

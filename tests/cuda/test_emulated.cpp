@@ -383,6 +383,72 @@ void check_sums_in_place() {
   CHECK(together.dpostgate.memory == apart.dpostgate.memory);
 }
 
+// Three channels of some rows one after another, by one cluster or by two: the same as each channel alone.
+template <int ROW, bool PAIRS>
+void check_channels_in_turn(int splits) {
+  constexpr int M = kSizes[ROW].points, kChannels = 3;
+  const int batch = (PAIRS ? 8 : 4) * splits + 1;
+  CAPTURE(PAIRS);
+  using P = Problem<ROW, PAIRS, Half, Aligned>;
+  using Kernel = StreamedBackward<ROW, PAIRS, Half, Aligned>;
+  P p({kChannels * batch, M, M, true, true, 0.5f});
+  p.run_spectrum();
+  std::vector<u32> spectrum(kChannels * M);
+  for (int h = 0; h < kChannels; ++h) std::copy_n(p.spectra.data(), M, spectrum.data() + h * M);
+  const std::vector<float> factors(kChannels, p.factors[0]), skip(kChannels, p.skips[0]);
+  struct Outcome {
+    std::vector<std::uint16_t> du, dpregate, dpostgate;
+    std::vector<u32> sums;
+    std::vector<float> factors;
+  };
+  // Rows b, h lie at (kChannels b + h) M.
+  auto run = [&](int first, int channels, int blocks) {
+    P out(p.c);
+    Outcome outcome{{}, {}, {}, std::vector<u32>(splits * channels * M), std::vector<float>(splits * channels)};
+    std::vector<uint4> kept(blocks * KeptSum<ROW>::kBytes / 16);
+    auto view = [&](Tensor<Half>& t) {
+      return RowsView{t.data() + first * M, kChannels * M, M, kChannels * M / 8, M / 8};
+    };
+    BackwardParameters q{view(p.dy),
+                         view(p.u),
+                         view(p.pregate),
+                         view(p.postgate),
+                         view(out.du),
+                         view(out.dpregate),
+                         view(out.dpostgate),
+                         spectrum.data(),
+                         factors.data(),
+                         skip.data(),
+                         outcome.sums.data(),
+                         outcome.factors.data(),
+                         kept.data(),
+                         {batch, channels, splits, kBlocksTogether},
+                         M};
+    emulated::launch(
+        blocks, Kernel::kThreads, [&] { streamed_backward<ROW, PAIRS, Half, Aligned>(q); }, kBlocksTogether);
+    outcome.du = out.du.memory, outcome.dpregate = out.dpregate.memory, outcome.dpostgate = out.dpostgate.memory;
+    return outcome;
+  };
+  const Outcome all = run(0, kChannels, 2), by_two = run(0, kChannels, 4);
+  CHECK(all.du == by_two.du);
+  CHECK(all.sums == by_two.sums);
+  CHECK(all.factors == by_two.factors);
+  for (int h = 0; h < kChannels; ++h) {
+    CAPTURE(h);
+    const Outcome one = run(h, 1, 2);
+    for (int split = 0; split < splits; ++split) {
+      const int at = split * kChannels + h;
+      CHECK(std::equal(one.sums.begin() + split * M, one.sums.begin() + (split + 1) * M, all.sums.begin() + at * M));
+      CHECK(one.factors[split] == all.factors[at]);
+    }
+    for (int b = 0; b < batch; ++b) {
+      const auto at = 8 + (kChannels * b + h) * M;
+      CHECK(std::equal(one.du.begin() + at, one.du.begin() + at + M, all.du.begin() + at));
+      CHECK(std::equal(one.dpostgate.begin() + at, one.dpostgate.begin() + at + M, all.dpostgate.begin() + at));
+    }
+  }
+}
+
 // As many equal rows as a sum in halves takes: every addition rounds the same way.
 template <int ROW>
 void check_equal_rows() {
@@ -572,6 +638,9 @@ TEST_CASE("16384 points") { check_row<8>(); }
 #if !defined(FFC_EMULATED_QUICK) || defined(FFC_EMULATED_LONGEST)
 TEST_CASE("32768 points") { check_row<9>(); }
 TEST_CASE("some gradients of 32768 points") { check_some_wanted<9>(); }
+TEST_CASE("channels in turn, by clusters") {
+  check_channels_in_turn<8, false>(1), check_channels_in_turn<8, false>(2), check_channels_in_turn<8, true>(1);
+}
 TEST_CASE("sums in the place of the spectrum") { check_sums_in_place<9, false>(), check_sums_in_place<8, true>(); }
 TEST_CASE("equal rows of 16384 points") { check_equal_rows<8>(); }
 #endif

@@ -5,6 +5,7 @@ namespace ffc::cuda {
 
 struct Work {
   int batch, channels, splits;
+  int together = 1;  // blocks, a cluster, that share an item
 };
 
 /// A team's way through the rows: items `worker`, worker + workers, ..; of an item's rows the teams of the worker and

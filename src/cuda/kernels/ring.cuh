@@ -168,11 +168,13 @@ struct Ring {
       fill<kAhead % Shape::kSteps>(table(kAhead < Shape::kSteps ? 0 : 1));
     });
   }
-  /// Leaves out a segment, whose tensors are not wanted.
+  /// Leaves out a segment, whose tensors are not wanted. What is on its way to its slots arrives first: between two
+  /// copies to one place there is no order.
   template <int SEGMENT>
   __device__ __forceinline__ void skip() const {
     constexpr int kTensors = Shape::tensors_of(SEGMENT);
     unrolled<Shape::kPieces>([&](auto piece) {
+      copy_async_wait<Shape::kSlots - kTensors>();
       refill<kTensors, Shape::first_step(SEGMENT, piece.value / Shape::kGroups, piece.value % Shape::kGroups)>();
     });
   }

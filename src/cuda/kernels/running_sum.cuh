@@ -58,6 +58,13 @@ struct RunningScale {
     while (1 << room < groups) ++room;
   }
 
+  /// As 16 bytes, and back.
+  __device__ __forceinline__ uint4 words() const {
+    return make_uint4(static_cast<u32>(top), static_cast<u32>(room), finite, 0);
+  }
+  __device__ __forceinline__ explicit RunningScale(uint4 words)
+      : top(static_cast<int>(words.x)), room(static_cast<int>(words.y)), finite(words.z != 0) {}
+
   template <int ROWS>
   __device__ __forceinline__ Addition add(const RowExponents<ROWS>& x, const RowExponents<ROWS>& g) {
     bool nothing[ROWS];
@@ -151,6 +158,36 @@ __device__ __forceinline__ void add_to_sum(uint4* sums, const uint4* spectrum_of
     }
   }
   sums[i] = make_uint4(s[0].re, s[0].im, s[1].re, s[1].im);
+}
+
+/// The sums of two blocks of a cluster, added by both, each a half (`second`: which), and the factor of the total. The
+/// room of each is that for the products of both.
+template <int M, int THREADS>
+__device__ __forceinline__ void add_sums(uint4* to, float* factor, const uint4* own, RunningScale scale,
+                                         const uint4* others, const RunningScale& of_others, bool second) {
+  const int top = max(scale.top, of_others.top);
+  auto down = [top](int own_top) { return half_power_of_two(own_top == top ? 0 : own_top - top) * 0x10001u; };
+  const u32 a = down(scale.top), b = down(of_others.top);
+  constexpr int kEach = M / 8 / THREADS, kAtOnce = kEach < 4 ? kEach : 4;
+  static_assert(kEach % kAtOnce == 0, "threads share the sums evenly");
+#pragma unroll 1
+  for (int i = 0; i < kEach; i += kAtOnce) {
+    const int from = second * (M / 8) + i * THREADS + threadIdx.x;
+    uint4 mine[kAtOnce], other[kAtOnce];
+#pragma unroll
+    for (int j = 0; j < kAtOnce; ++j)
+      mine[j] = own[from + j * THREADS], other[j] = load_of_cluster(others + from + j * THREADS);
+#pragma unroll
+    for (int j = 0; j < kAtOnce; ++j) {
+      const uint4 x = mine[j], y = other[j];
+      to[from + j * THREADS] = make_uint4(fma(x.x, a, mul(y.x, b)), fma(x.y, a, mul(y.y, b)), fma(x.z, a, mul(y.z, b)),
+                                         fma(x.w, a, mul(y.w, b)));
+    }
+  }
+  if (threadIdx.x == 0 && !second) {
+    scale.top = top, scale.finite &= of_others.finite;
+    *factor = scale.factor();
+  }
 }
 
 }  // namespace ffc::cuda

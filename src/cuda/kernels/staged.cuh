@@ -267,6 +267,15 @@ __device__ __forceinline__ void load_spectrum(const u32* spectrum, int pair, int
                     h[i + 1][k3]);
 }
 
+/// The same of a spectrum that is soon needed again: it stays in the second-level cache.
+template <int R>
+__device__ __forceinline__ void load_lasting_spectrum(const u32* spectrum, int pair, int lane, Tile (&h)[2][R]) {
+#pragma unroll
+  for (int k3 = 0; k3 < R; ++k3)
+    split_columns(load_lasting(reinterpret_cast<const uint4*>(spectrum) + (pair * R + k3) * 32 + lane), h[0][k3],
+                  h[1][k3]);
+}
+
 /// The same into device memory.
 template <int R, int COUNT>
 __device__ __forceinline__ void store_spectrum(uint4* spectrum, int pair, int lane, const Tile (&x)[COUNT][R]) {

@@ -5,7 +5,9 @@
 //
 // u and pregate come once: where dx becomes du and dpregate, x is formed. The sum S lies in halves in memory of the
 // block (running_sum.cuh); when its item ends it goes where the split's sum goes, which may be the place of the
-// channel's filter, if no other split needs that. Only what is wanted is computed, stored and read. Both passes are the
+// channel's filter, if no other split needs that. Two blocks, a cluster, may share an item, and so the filter's
+// spectrum, half of what the kernel reads from device memory beyond its rows; in the end they add their sums. Only what
+// is wanted is computed, stored and read. Both passes are the
 // same instructions: with a copy for each the kernel took twice as long at 32768 points, for its instructions alone.
 #pragma once
 
@@ -17,8 +19,19 @@ namespace ffc::cuda {
 /// Whether a block has room for the spectrum G in its shared memory; else it lies in device memory.
 constexpr bool keeps_in_shared_memory(const Size& size) { return size.points <= 16384; }
 
-/// Device memory of a block, as spectra are stored: its sum; G, where shared memory has no room for it.
-constexpr int kept_points(const Size& size) { return size.points * (keeps_in_shared_memory(size) ? 1 : 2); }
+inline constexpr int kBlocksTogether = 2;  // that may share an item
+
+/// Device memory of a block: its sum, as spectra are stored; G, where shared memory has no room for it; the sum's
+/// scale.
+template <int ROW>
+struct KeptSum {
+  static constexpr int kPoints = kSizes[ROW].points * (keeps_in_shared_memory(kSizes[ROW]) ? 1 : 2);
+  static constexpr int kBytes = 4 * kPoints + 128;  // whole lines
+  uint4 *sums, *scale;
+
+  __device__ __forceinline__ KeptSum(uint4* kept, int block)
+      : sums(kept + static_cast<long long>(block) * (kBytes / 16)), scale(sums + kPoints / 4) {}
+};
 
 template <int ROW, bool PAIRS, class Type, class Access>
 using StreamedBackward =
@@ -60,8 +73,10 @@ __global__ void __launch_bounds__(StreamedBackward<ROW, PAIRS, Type, Access>::kT
   const BackwardViews views{p};
   Kernel rows(shared, thread, p.work.batch >> 31, p.work.batch, p.length);
   Ring<typename Kernel::At, Access, Shape, BackwardViews> ring(
-      views, Cursor(p.work, blockIdx.x, gridDim.x, 0, 1, kRows), p.length, shared_address(shared) + Kernel::kRingOffset,
-      shared_address(shared) + Kernel::kRowTable, thread);
+      views,
+      Cursor(p.work, blockIdx.x / p.work.together, gridDim.x / p.work.together, blockIdx.x % p.work.together,
+             p.work.together, kRows),
+      p.length, shared_address(shared) + Kernel::kRingOffset, shared_address(shared) + Kernel::kRowTable, thread);
   static_assert(decltype(ring)::kTableBytes <= Kernel::kRowTableBytes, "the tables fit");
   wait_for_kernel_before();  // the spectrum
 
@@ -74,7 +89,8 @@ __global__ void __launch_bounds__(StreamedBackward<ROW, PAIRS, Type, Access>::kT
   if (thread == 0) ring.template state_before<State>().summed = -1;
   // Where things lie is found anew at every step of 32768 points; of 16384 there are registers to keep it (3 %).
   constexpr bool kAnew = R == 8;
-  uint4* const own_sums = p.kept + static_cast<long long>(blockIdx.x) * (kept_points(kSizes[ROW]) / 4);
+  const KeptSum<ROW> kept(p.kept, blockIdx.x);
+  uint4* const own_sums = kept.sums;
   uint4* const spectrum_of_g = [&] {
     if constexpr (keeps_in_shared_memory(kSizes[ROW]))
       return reinterpret_cast<uint4*>(shared + Kernel::kFixedBytes);
@@ -140,7 +156,7 @@ __global__ void __launch_bounds__(StreamedBackward<ROW, PAIRS, Type, Access>::kT
         addition = sum.add(exponents, ring.template state<State>().of_g);
         if (thread == 0) {
           ring.template state<State>().sum = sum, ring.template state<State>().summed = ring.item().index;
-          p.sum_factors[split()] = sum.factor();
+          if (p.work.together == 1) p.sum_factors[split()] = sum.factor();
         }
         if (PAIRS && !addition.agree) {
           mix_with_mirror_image<ROW>(spectrum_of_g, addition.same, addition.mirror_image);
@@ -163,7 +179,7 @@ __global__ void __launch_bounds__(StreamedBackward<ROW, PAIRS, Type, Access>::kT
         }
         if (!wanted) return false;
         Tile H[2][R];
-        load_spectrum<R>(own_spectrum, pair, rows.lane, H);
+        load_lasting_spectrum<R>(own_spectrum, pair, rows.lane, H);
         own_channel.apply(H);
         conjugate<R>(H, conjugated);
         multiply<R>(x, H);
@@ -171,11 +187,21 @@ __global__ void __launch_bounds__(StreamedBackward<ROW, PAIRS, Type, Access>::kT
       });
       if (wanted) rows.outer_back(rows.last_stage());
     }
-    if (views.sums() && ring.item_ends()) {  // every thread stores what it has added, and only it has read H there
+    if (views.sums() && ring.item_ends()) {
       uint4* const to = reinterpret_cast<uint4*>(p.sums) + split() * (M / 4);
-      const int from = rows.warp * Kernel::At::kColumnsPerWarp * R * 32 + rows.lane;
+      if (p.work.together == 1) {  // every thread stores what it has added, and only it has read H there
+        const int from = rows.warp * Kernel::At::kColumnsPerWarp * R * 32 + rows.lane;
 #pragma unroll
-      for (int i = 0; i < Kernel::At::kColumnsPerWarp * R; ++i) to[from + 32 * i] = own_sums[from + 32 * i];
+        for (int i = 0; i < Kernel::At::kColumnsPerWarp * R; ++i) to[from + 32 * i] = own_sums[from + 32 * i];
+      } else {
+        const RunningScale sum = ring.template state<State>().sum;
+        if (thread == 0) *kept.scale = sum.words();
+        cluster_arrive(), cluster_wait();  // both have done with H, and their sums are there
+        const KeptSum<ROW> other(p.kept, blockIdx.x ^ 1);
+        add_sums<M, Kernel::kThreads>(to, p.sum_factors + split(), kept.sums, sum, other.sums, RunningScale(load_of_cluster(other.scale)),
+                    blockIdx.x % 2 == 1);
+        cluster_arrive(), cluster_wait();  // and have been read
+      }
     }
     if (!views.c()) {
       ring.template skip<2>();

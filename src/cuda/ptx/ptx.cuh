@@ -87,6 +87,40 @@ __device__ __forceinline__ void wait_for_kernel_before() {
 #endif
 }
 
+/// 16 bytes of device memory that stay in the second-level cache when others go.
+__device__ __forceinline__ uint4 load_lasting(const uint4* from) {
+  std::uint64_t lasting;
+  uint4 v;
+  asm("createpolicy.fractional.L2::evict_last.b64 %0, 1.0;" : "=l"(lasting));
+  asm volatile("ld.global.L2::cache_hint.v4.u32 {%0,%1,%2,%3},[%4],%5;"
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+               : "l"(from), "l"(lasting)
+               : "memory");
+  return v;
+}
+
+/// The barrier of all threads of a cluster's blocks, in two halves that every thread calls in turn: what it has written
+/// before it came, to device memory too, the others see after they have waited, if they load it with the function
+/// below.
+__device__ __forceinline__ void cluster_arrive() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
+#endif
+}
+__device__ __forceinline__ void cluster_wait() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+#endif
+}
+__device__ __forceinline__ uint4 load_of_cluster(const uint4* from) {
+  uint4 v;
+  asm volatile("ld.global.cg.v4.u32 {%0,%1,%2,%3},[%4];"
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+               : "l"(from)
+               : "memory");
+  return v;
+}
+
 /// The same value, of which the compiler does not know that it is. Within a loop, what is computed from it is computed
 /// there, and not kept in registers across the loop; before a loop, it is kept, and not computed again.
 template <class T>

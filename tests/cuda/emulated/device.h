@@ -41,12 +41,15 @@ struct Index {
 };
 extern Index thread_index, block_index, block_size, grid_size;
 
-/// Runs `kernel` for every thread of every block, one block after another.
-void launch(int blocks, int threads, const std::function<void()>& kernel);
+/// Runs `kernel` for every thread of every block, one block, or cluster of so many blocks, after another.
+void launch(int blocks, int threads, const std::function<void()>& kernel, int blocks_of_cluster = 1);
 
 /// Waits until all 32 lanes of the warp are here; until `threads` threads have come to barrier `id`.
 void warp_barrier();
 void block_barrier(int id, int threads);
+/// The barrier of a cluster's threads in halves.
+void cluster_arrive();
+void cluster_wait();
 
 /// 256 bytes of each lane of the warp, to hand values over.
 void* lane_slot(int lane);

@@ -102,5 +102,9 @@ T opaque(T value) {
   return value;
 }
 inline void barrier(int id, int threads) { emulated::block_barrier(id, threads); }
+inline void cluster_arrive() { emulated::cluster_arrive(); }
+inline void cluster_wait() { emulated::cluster_wait(); }
+inline uint4 load_of_cluster(const uint4* from) { return *from; }
+inline uint4 load_lasting(const uint4* from) { return *from; }
 
 }  // namespace ffc::cuda
