@@ -4,9 +4,9 @@
 //   forward   n1 -> k1, times exp(-2 pi i n2 (k1 - s) / 64), n2 -> k2, times exp(-2 pi i m (K - s) / M)
 //   inverse   the conjugates in reverse order: of the samples the real part, and in pairs the imaginary part too
 //
-// Digits of eight count from -4, but k1 from 0; n3 from -R/2. A unit is eight tiles, all n5, at 8 c = 64 n3 + 8 n4
-// (outer 64) or 64 n3 with rows or columns n4 (outer 8). Where a warp has several units, exp(-2 pi i 8 c (K - s) / M)
-// is folded into the constants of the stages around it.
+// Digits of eight count from -4, but k1 from 0; n3 from -R/2. A unit is eight tiles: all n5, at 8 c = 64 n3 + 8 n4
+// (outer 64), or all n4, at 64 n3, with rows or columns n5 (outer 8). Where a warp has several units, exp(-2 pi i 8 c
+// (K - s) / M) is folded into the constants of the stages around it.
 #pragma once
 
 #include "cuda/kernels/layout.cuh"
@@ -30,7 +30,7 @@ struct OuterTables {
   Phases second_forward[kFolded ? U : 1], second_inverse[kFolded ? U : 1];  // the plain Dft8 unless folded
   using Table = LaneTable<8, FOLDED>;
   static constexpr int kTableBytes = 2 * Table::kBytes;
-  Table forward, inverse;  // by n5
+  Table forward, inverse;  // by n5 (outer 64) or n4 (outer 8)
   u32 zero;
 
   /// exp(-2 pi i m (K - s) / M) at two values of (m, K).
@@ -71,19 +71,29 @@ struct OuterTables {
         forward.set(i, turned(m, t1 + 8 * g, m, t1 + 1 + 8 * g), writer);    // rows k2, columns k1
         inverse.set(i, turned(m, g1 + 8 * t, m, g1 + 8 * (t + 1)), writer);  // rows k1, columns k2
       } else {
-        const int m = (FOLDED ? 0 : 64 * (warp - At::R / 2)) + n5;
-        forward.set(i, turned(m + 8 * t, g1, m + 8 * (t + 1), g1), writer);  // rows k1, columns n4
-        inverse.set(i, turned(m + 8 * g, t1, m + 8 * g, t1 + 1), writer);    // rows n4, columns k1
+        const int m = (FOLDED ? 0 : 64 * (warp - At::R / 2)) + 8 * (i - kMiddle);  // of n4
+        forward.set(i, turned(m + t, g1, m + t + 1, g1), writer);                  // rows k1, columns n5
+        inverse.set(i, turned(m + g, t1, m + g, t1 + 1), writer);                  // rows n5, columns k1
       }
     }
   }
 };
 
-/// A unit forward. `x` gives, for tile n5, the register of samples (n1 = 2t, 2t + 1) of a row: x(n5, row). `first`
-/// and `between` are those of the tables, one of them times what the rows are scaled by.
+/// The first stage of tile i: x(i, row) is the register of samples (n1 = 2t, 2t + 1) of a row.
+template <bool PAIRS, class Samples>
+__device__ __forceinline__ Tile first_sum(const Stacked& first, Samples&& x, int i) {
+  if constexpr (PAIRS)
+    return sum_columns(first, Tile{x(i, 0), x(i, 1)});
+  else
+    return sum_columns_real(first, x(i, 0));
+}
+
+/// A unit forward, of tiles n5. `first` and `between` are those of the tables, one of them times what the rows are
+/// scaled by.
 template <class At, bool PAIRS, class Tables, class Samples>
-__device__ __forceinline__ void outer_forward(const Tables& a, const Dft8& dft8, const Stacked& first, Phases between,
-                                              int i, Samples&& x, const ExchangePlaces<At>& exchange) {
+__device__ __forceinline__ void outer_64_forward(const Tables& a, const Dft8& dft8, const Stacked& first,
+                                                 Phases between, int i, Samples&& x,
+                                                 const ExchangePlaces<At>& exchange) {
   const Stacked second = [&] {
     if constexpr (Tables::kFolded)
       return stacked(a.second_forward[i], a.zero);
@@ -97,13 +107,8 @@ __device__ __forceinline__ void outer_forward(const Tables& a, const Dft8& dft8,
 #pragma unroll
     for (int e = 0; e < 2; ++e) {
       const int n5 = 2 * q + e;
-      if constexpr (PAIRS)
-        z[e] = sum_columns(first, Tile{x(n5, 0), x(n5, 1)});
-      else
-        z[e] = sum_columns_real(first, x(n5, 0));
-      if constexpr (At::O == 64) z[e] = sum_columns(second, times(z[e], between));
-      if constexpr (Tables::kTurned)
-        if (!(Tables::kFolded && n5 == kMiddle)) z[e] = times(z[e], a.forward.get(n5));
+      z[e] = sum_columns(second, times(first_sum<PAIRS>(first, x, n5), between));
+      if (!(Tables::kFolded && n5 == kMiddle)) z[e] = times(z[e], a.forward.get(n5));
     }
     re[0][q] = pack_low(z[0].re, z[1].re), re[1][q] = pack_high(z[0].re, z[1].re);
     im[0][q] = pack_low(z[0].im, z[1].im), im[1][q] = pack_high(z[0].im, z[1].im);
@@ -116,13 +121,41 @@ __device__ __forceinline__ void outer_forward(const Tables& a, const Dft8& dft8,
   }
 }
 
+/// The same where a warp has one unit, of tiles n4: rows n5, columns n1, of which k1 becomes rows and n5 columns.
+template <class At, bool PAIRS, class Tables, class Samples>
+__device__ __forceinline__ void outer_8_forward(const Tables& a, const Stacked& first, Samples&& x,
+                                                const ExchangePlaces<At>& exchange) {
+#pragma unroll
+  for (int n4 = 0; n4 < 8; n4 += 4) {
+    u32 re[4], im[4];
+#pragma unroll
+    for (int e = 0; e < 4; ++e) {
+      Tile z = first_sum<PAIRS>(first, x, n4 + e);
+      if constexpr (Tables::kTurned) z = times(z, a.forward.get(n4 + e));
+      re[e] = z.re, im[e] = z.im;
+    }
+    store_matrices(re, exchange.column_rows(n4));
+    store_matrices(im, exchange.column_rows(n4) + At::kPlane);
+  }
+}
+
+/// Unit i of the warp.
+template <class At, bool PAIRS, class Tables, class Samples>
+__device__ __forceinline__ void outer_forward(const Tables& a, const Dft8& dft8, const Stacked& first, Phases between,
+                                              int i, Samples&& x, const ExchangePlaces<At>& exchange) {
+  if constexpr (At::O == 8)
+    outer_8_forward<At, PAIRS>(a, first, x, exchange);
+  else
+    outer_64_forward<At, PAIRS>(a, dft8, first, between, i, x, exchange);
+}
+
 __device__ __forceinline__ u32 word(const uint4& v, int i) { return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w; }
 
-/// A unit back to samples, in place: the real parts in the first plane, in pairs the imaginary parts in the second.
-/// `last` is that of the tables, times what the results are scaled by.
+/// A unit of tiles n5 back to samples, in place: the real parts in the first plane, in pairs the imaginary parts in the
+/// second. `last` is that of the tables, times what the results are scaled by.
 template <class At, bool PAIRS, class Tables>
-__device__ __forceinline__ void outer_inverse(const Tables& a, const Dft8& dft8, const Stacked& last, int i,
-                                              const ExchangePlaces<At>& exchange) {
+__device__ __forceinline__ void outer_64_inverse(const Tables& a, const Dft8& dft8, const Stacked& last, int i,
+                                                 const ExchangePlaces<At>& exchange) {
   const u32 at = exchange.unit_words(i);
   uint4 in_re[2], in_im[2];
 #pragma unroll
@@ -144,9 +177,8 @@ __device__ __forceinline__ void outer_inverse(const Tables& a, const Dft8& dft8,
     for (int e = 0; e < 2; ++e) {
       const int n5 = 2 * q + e;
       z[e] = {word(in_re[e], q), word(in_im[e], q)};
-      if constexpr (Tables::kTurned)
-        if (!(Tables::kFolded && n5 == kMiddle)) z[e] = times_conjugate(z[e], a.inverse.get(n5));
-      if constexpr (At::O == 64) z[e] = times_conjugate(sum_columns(second, z[e]), a.between_inverse[i]);
+      if (!(Tables::kFolded && n5 == kMiddle)) z[e] = times_conjugate(z[e], a.inverse.get(n5));
+      z[e] = times_conjugate(sum_columns(second, z[e]), a.between_inverse[i]);
     }
     u32 even, odd;
     real_of_conjugate_sum(last, z[0], z[1], even, odd);
@@ -162,6 +194,44 @@ __device__ __forceinline__ void outer_inverse(const Tables& a, const Dft8& dft8,
     if constexpr (PAIRS)
       shared_at<uint4>(at + 128 * r + At::kPlane) = make_uint4(im[r][0], im[r][1], im[r][2], im[r][3]);
   }
+}
+
+/// The same of tiles n4: rows n5, columns k1, which become n1.
+template <class At, bool PAIRS, class Tables>
+__device__ __forceinline__ void outer_8_inverse(const Tables& a, const Stacked& last,
+                                                const ExchangePlaces<At>& exchange) {
+#pragma unroll
+  for (int n4 = 0; n4 < 8; n4 += 4) {
+    Tile z[4];
+#pragma unroll
+    for (int e = 0; e < 4; e += 2) {
+      u32 m[4];
+      load_matrices_transposed(m, exchange.unit_row(n4 + e));
+      z[e] = {m[0], m[1]}, z[e + 1] = {m[2], m[3]};
+    }
+    __syncwarp();
+    u32 re[4], im[4];
+#pragma unroll
+    for (int e = 0; e < 4; e += 2) {
+      Tile &x = z[e], &y = z[e + 1];
+      if constexpr (Tables::kTurned)
+        x = times_conjugate(x, a.inverse.get(n4 + e)), y = times_conjugate(y, a.inverse.get(n4 + e + 1));
+      real_of_conjugate_sum(last, x, y, re[e], re[e + 1]);
+      if constexpr (PAIRS) imaginary_of_conjugate_sum(last, x, y, im[e], im[e + 1]);
+    }
+    store_matrices_transposed(re, exchange.column_rows(n4));
+    if constexpr (PAIRS) store_matrices_transposed(im, exchange.column_rows(n4) + At::kPlane);
+  }
+}
+
+/// Unit i of the warp.
+template <class At, bool PAIRS, class Tables>
+__device__ __forceinline__ void outer_inverse(const Tables& a, const Dft8& dft8, const Stacked& last, int i,
+                                              const ExchangePlaces<At>& exchange) {
+  if constexpr (At::O == 8)
+    outer_8_inverse<At, PAIRS>(a, last, exchange);
+  else
+    outer_64_inverse<At, PAIRS>(a, dft8, last, i, exchange);
 }
 
 }  // namespace ffc::cuda

@@ -279,11 +279,16 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
             }
             sync();
           }
+          if (!raw_x || !raw_g) {
+            if (!raw_x) rows_x().rescale(of_x, thread);
+            if (!raw_g) rows_g().rescale(of_g, thread);
+            sync();
+          }
           const auto forward = stored.forward(zero, lane);
-          rows_x().template outer<Kernel::kByStage>(forward, inner.dft8, rows_x().unit(0), of_x, raw_x, warp, lane,
-                                                    places_x());
-          rows_g().template outer<Kernel::kByStage>(forward, inner.dft8, rows_g().unit(0), of_g, raw_g, warp, lane,
-                                                    places_g());
+          rows_x().template outer<Kernel::kByStage, true>(forward, inner.dft8, rows_x().unit(0), of_x, raw_x, warp,
+                                                          lane, places_x());
+          rows_g().template outer<Kernel::kByStage, true>(forward, inner.dft8, rows_g().unit(0), of_g, raw_g, warp,
+                                                          lane, places_g());
         }
         sync();
         if (Kernel::kSets == 1 && mask != 1) fetch(kAll & ~late, samples);

@@ -168,7 +168,7 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, GATED, Type, Access>
     bool raw;
     const RowScales<kRows> scale = row.row_scales(lane, raw);
     const ExchangePlaces<At> exchange = places.moved(turn);
-    row.template outer<true>(outer, inner.dft8, unit, scale, raw, warp, lane, exchange);
+    row.template outer<true, false>(outer, inner.dft8, unit, scale, raw, warp, lane, exchange);
     sync();
     if constexpr (Kernel::kSets == 1) {
       at.advance();

@@ -22,7 +22,7 @@ constexpr bool streams(const Size& size, bool pairs, bool gated) {
 /// OWN_BYTES: of shared memory that the kernel has for itself, from kFixedBytes on.
 template <int ROW, bool PAIRS, class Type, class Access, int OWN_BYTES, int... TENSORS>
 struct Streamed {
-  using At = Layout<ROW>;
+  using At = Layout<ROW, kSizes[ROW].warps, true>;
   using Row = Samples<At, PAIRS, Type, Access>;
   static constexpr int kRows = Row::kRows, R = At::R, kThreads = At::kThreads;
   using InnerTables = Inner<R, R == 8, PAIRS>;  // pairs have the larger errors
@@ -106,7 +106,11 @@ struct Streamed {
     bool raw;
     outer.first = stacked(stages[lane], outer.zero);
     const RowScales<kRows> scale = row.row_scales(lane, raw, energy);
-    row.template outer<true>(outer, inner.dft8, row.unit(0), scale, raw, warp, lane, exchange);
+    if (PAIRS && !raw) {
+      row.rescale(scale, thread);
+      __syncthreads();
+    }
+    row.template outer<true, PAIRS>(outer, inner.dft8, row.unit(0), scale, raw, warp, lane, exchange);
     __syncthreads();
     return scale;
   }

@@ -198,8 +198,8 @@ __global__ void __launch_bounds__(StreamedBackward<ROW, PAIRS, Type, Access>::kT
         if (thread == 0) *kept.scale = sum.words();
         cluster_arrive(), cluster_wait();  // both have done with H, and their sums are there
         const KeptSum<ROW> other(p.kept, blockIdx.x ^ 1);
-        add_sums<M, Kernel::kThreads>(to, p.sum_factors + split(), kept.sums, sum, other.sums, RunningScale(load_of_cluster(other.scale)),
-                    blockIdx.x % 2 == 1);
+        add_sums<M, Kernel::kThreads>(to, p.sum_factors + split(), kept.sums, sum, other.sums,
+                                      RunningScale(load_of_cluster(other.scale)), blockIdx.x % 2 == 1);
         cluster_arrive(), cluster_wait();  // and have been read
       }
     }

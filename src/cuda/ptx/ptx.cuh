@@ -47,6 +47,13 @@ __device__ __forceinline__ void mma_16x8x8_add(float& d0, float& d1, float& d2, 
       : "r"(a0), "r"(a1), "r"(b0));
 }
 
+/// An 8 x 8 matrix of halves, transposed within the warp.
+__device__ __forceinline__ u32 transpose_8x8(u32 m) {
+  u32 r;
+  asm("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(r) : "r"(m));
+  return r;
+}
+
 /// Four 8 x 8 matrices of halves, transposed: lane i gives the address of row i % 8 of matrix i / 8.
 __device__ __forceinline__ void load_matrices_transposed(u32 (&m)[4], u32 address) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3},[%4];"
@@ -55,11 +62,27 @@ __device__ __forceinline__ void load_matrices_transposed(u32 (&m)[4], u32 addres
                : "memory");
 }
 
-/// An 8 x 8 matrix of halves, transposed within the warp.
-__device__ __forceinline__ u32 transpose_8x8(u32 m) {
-  u32 r;
-  asm("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(r) : "r"(m));
-  return r;
+/// Four 8 x 8 matrices of halves: lane i gives the address of row i % 8 of matrix i / 8. On sm_80 word by word.
+__device__ __forceinline__ void store_matrices(const u32 (&m)[4], u32 address) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0],{%1,%2,%3,%4};" ::"r"(address), "r"(m[0]), "r"(m[1]),
+               "r"(m[2]), "r"(m[3])
+               : "memory");
+#else
+  const int lane = threadIdx.x & 31;
+#pragma unroll
+  for (int i = 0; i < 4; ++i) shared_at<u32>(__shfl_sync(~0u, address, 8 * i + lane / 4) + 4 * (lane & 3)) = m[i];
+#endif
+}
+/// The same of their transposes.
+__device__ __forceinline__ void store_matrices_transposed(const u32 (&m)[4], u32 address) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0],{%1,%2,%3,%4};" ::"r"(address), "r"(m[0]),
+               "r"(m[1]), "r"(m[2]), "r"(m[3])
+               : "memory");
+#else
+  store_matrices({transpose_8x8(m[0]), transpose_8x8(m[1]), transpose_8x8(m[2]), transpose_8x8(m[3])}, address);
+#endif
 }
 
 /// 16 bytes to shared memory, asynchronously: the first `bytes` from device memory, then zeros. Of none, `from` may be

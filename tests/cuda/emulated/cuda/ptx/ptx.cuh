@@ -89,6 +89,15 @@ inline void load_matrices_transposed(u32 (&m)[4], u32 address) {
   }
 }
 
+inline void store_matrices(const u32 (&m)[4], u32 address) {
+  const emulated::All<u32> all = emulated::all_lanes(address);
+  const int g = emulated::lane() >> 2, t = emulated::lane() & 3;
+  for (int i = 0; i < 4; ++i) std::memcpy(shared + all.of[8 * i + g] + 4 * t, &m[i], 4);
+}
+inline void store_matrices_transposed(const u32 (&m)[4], u32 address) {
+  store_matrices({transpose_8x8(m[0]), transpose_8x8(m[1]), transpose_8x8(m[2]), transpose_8x8(m[3])}, address);
+}
+
 inline void copy_async(u32 to, const void* from, int bytes) {
   std::memset(shared + to, 0, 16);
   if (bytes) std::memcpy(shared + to, from, bytes);
