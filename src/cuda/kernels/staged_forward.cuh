@@ -49,8 +49,8 @@ struct StagedForward {
   // Constants of every column, one copy for the teams of a block: two products a point less, and more to read. It was
   // slower of 4096 points (pairs: 0.33 ms instead of 0.30) and of 1024 in single rows (0.111 instead of 0.104).
   static constexpr bool kColumned = At::O == 8 && (PAIRS || At::M > 1024);
-  // Pairs have the larger errors, and gated ones have the time; so do plain ones that take a whole multiprocessor.
-  using InnerTables = Inner<R, R == 8, PAIRS && (At::M > 8192 || (GATED && At::M == 8192))>;
+  // Pairs have the larger errors.
+  using InnerTables = Inner<R, R == 8, PAIRS && At::M >= 8192>;
   using ColumnTables = ColumnInner<At, PAIRS>;
   static constexpr int kColumnBytes = kColumned ? ColumnTables::kTableBytes : 0;
   static constexpr int kTableBytes = kColumned ? 0 : InnerTables::kTableBytes + OuterTables<At, PAIRS>::kTableBytes;
