@@ -105,11 +105,13 @@ cuda: $(VENV)/.ffc-tools
 	cmake --build $(BUILD)/cuda --target flashfftconv ffc_cuda_plan_tests ffc_cuda_cases
 	ctest --test-dir $(BUILD)/cuda --output-on-failure -R cuda -E "emulated|mutants"
 
-# initcheck is slow: small transforms are enough.
-sanitize-gpu: cuda
+# initcheck is slow: small transforms are enough. Graphs cannot be captured under the tools.
+sanitize-gpu: cuda $(VENV)/.ffc-test
 	for tool in memcheck racecheck initcheck synccheck; do \
 	  largest=$$([ $$tool != initcheck ] || echo 1024); \
 	  compute-sanitizer --tool $$tool --error-exitcode 1 $(BUILD)/cuda/tests/cuda/ffc_cuda_cases $$largest || exit 1; \
+	  compute-sanitizer --tool $$tool --error-exitcode 1 \
+	    $(BIN)/python -m pytest -q tests/python/gpu/test_gpu_short.py -k "not graph" || exit 1; \
 	done
 
 sanitize: $(VENV)/.ffc-tools
