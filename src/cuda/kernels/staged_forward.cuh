@@ -39,7 +39,7 @@ constexpr Share forward_share(const Size& size, bool pairs, bool gated) {
 template <int ROW, bool PAIRS, bool GATED, class Type, class Access>
 struct StagedForward {
   static constexpr Share kShare = forward_share(kSizes[ROW], PAIRS, GATED);
-  using At = Layout<ROW, kShare.warps>;
+  using At = Layout<ROW, kShare.warps, (kSizes[ROW].points < 32768)>;
   using Row = Samples<At, PAIRS, Type, Access>;
   static constexpr int kRows = Row::kRows, R = At::R;
 
