@@ -47,7 +47,7 @@ class DeviceBuffer {
     check(cudaMalloc(&memory_, bytes + 2 * kMargin), "cudaMalloc");
     check(cudaMemset(memory_, 0x5a, bytes + 2 * kMargin), "cudaMemset");
     check(cudaMemset(data(), 0xff, bytes), "cudaMemset");  // NaN
-    check(cudaDeviceSynchronize(), "cudaMemset");  // the streams of the cases do not wait for it
+    check(cudaDeviceSynchronize(), "cudaMemset");          // the streams of the cases do not wait for it
   }
   ~DeviceBuffer() { cudaFree(memory_); }
   DeviceBuffer(const DeviceBuffer&) = delete;
