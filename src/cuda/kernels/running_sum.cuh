@@ -181,7 +181,7 @@ __device__ __forceinline__ void add_sums(uint4* to, float* factor, const uint4* 
     for (int j = 0; j < kAtOnce; ++j) {
       const uint4 x = mine[j], y = other[j];
       to[from + j * THREADS] = make_uint4(fma(x.x, a, mul(y.x, b)), fma(x.y, a, mul(y.y, b)), fma(x.z, a, mul(y.z, b)),
-                                         fma(x.w, a, mul(y.w, b)));
+                                          fma(x.w, a, mul(y.w, b)));
     }
   }
   if (threadIdx.x == 0 && !second) {
