@@ -402,7 +402,7 @@ void check_channels_in_turn(int splits) {
     std::vector<float> factors;
   };
   // Rows b, h lie at (kChannels b + h) M.
-  auto run = [&](int first, int channels, int blocks) {
+  auto run = [&](int first, int channels, int blocks, int together = kBlocksTogether) {
     P out(p.c);
     Outcome outcome{{}, {}, {}, std::vector<u32>(splits * channels * M), std::vector<float>(splits * channels)};
     std::vector<uint4> kept(blocks * KeptSum<ROW>::kBytes / 16);
@@ -422,14 +422,29 @@ void check_channels_in_turn(int splits) {
                          outcome.sums.data(),
                          outcome.factors.data(),
                          kept.data(),
-                         {batch, channels, splits, kBlocksTogether},
+                         {batch, channels, splits, together},
                          M};
-    emulated::launch(
-        blocks, Kernel::kThreads, [&] { streamed_backward<ROW, PAIRS, Half, Aligned>(q); }, kBlocksTogether);
+    emulated::launch(blocks, Kernel::kThreads, [&] { streamed_backward<ROW, PAIRS, Half, Aligned>(q); }, together);
     outcome.du = out.du.memory, outcome.dpregate = out.dpregate.memory, outcome.dpostgate = out.dpostgate.memory;
     return outcome;
   };
-  const Outcome all = run(0, kChannels, 2), by_two = run(0, kChannels, 4);
+  const Outcome all = run(0, kChannels, 2);
+  {  // Of the first channel: a block without a partner adds the same rows in another order.
+    const Outcome single = run(0, 1, 1, 1);
+    auto sum = [&](const Outcome& outcome, int channels, int i) {
+      std::complex<double> sum = 0;
+      for (int split = 0; split < splits; ++split) {
+        const float2 part = Half::wide(outcome.sums[split * channels * M + i]);
+        sum += std::complex<double>(part.x, part.y) * double(outcome.factors[split * channels]);
+      }
+      return sum;
+    };
+    double off = 0, norm = 0;
+    for (int i = 0; i < M; ++i)
+      off += std::norm(sum(all, kChannels, i) - sum(single, 1, i)), norm += std::norm(sum(single, 1, i));
+    REQUIRE(std::sqrt(off / norm) < 2e-3);
+  }
+  const Outcome by_two = run(0, kChannels, 4);
   CHECK(all.du == by_two.du);
   CHECK(all.sums == by_two.sums);
   CHECK(all.factors == by_two.factors);

@@ -31,7 +31,8 @@ LONG = [
         "a turn's sign is flipped",
     ),
     (RADIX, "INVERSE ? T{negated(z.im), z.re}", "INVERSE ? T{z.im, negated(z.re)}", "a stage turns back"),
-    (OUTER, "re[0][q] = pack_low(even, odd), re[1]", "re[0][q] = 0, re[1]", "half of the outputs are zero"),
+    (OUTER, "(last, x, y, re[e], re[e + 1]);", "(last, x, y, re[e], re[e]);", "half of the outputs are others"),
+    (OUTER, "a.inverse.get(n4 + e + 1))", "a.inverse.get(n4 + e))", "every other tile turns back as the one before"),
     (
         ROWS,
         "gated ? Type::halves_of_product(x[i], pregate[i]) : Type::halves(x[i]);",
@@ -103,6 +104,9 @@ STREAMED = [
      "the filter's gradient runs backwards, longest rows"),
     (SUM, "addition.first ? make_uint4(0, 0, 0, 0) : sums[i]", "make_uint4(0, 0, 0, 0)", "the last row is the sum"),
     (BACKWARD, "if (views.sums() && ring.item_ends())", "if (false)", "the sum stays with its block"),
+    (OUTER, "re[0][q] = pack_low(even, odd), re[1]", "re[0][q] = 0, re[1]", "half of the outputs are zero"),
+    (OUTER, "if (!(Tables::kFolded && n5 == kMiddle)) z[e] = times(z[e], a.forward.get(n5));", "",
+     "columns are not turned"),
 ]  # fmt: skip
 
 WANTED = [
@@ -110,6 +114,11 @@ WANTED = [
      "the pregate's gradient lacks its factor"),
     (BACKWARD, "if (!views.sums() && !views.c()) break;", "if (!views.c()) break;",
      "the filter's gradient comes with the postgate's alone"),
+]  # fmt: skip
+
+CLUSTERS = [
+    (BACKWARD, "const KeptSum<ROW> other(p.kept, blockIdx.x ^ 1);", "const KeptSum<ROW> other(p.kept, blockIdx.x);",
+     "a block of a cluster adds its own sum twice"),
 ]  # fmt: skip
 
 # Rows of a pair whose scales do not agree.
@@ -228,7 +237,12 @@ TESTS = {
     "streamed": (
         "tests/cuda/test_emulated.cpp",
         ["-DFFC_EMULATED_LONGEST"],
-        {"32768 points": STREAMED, "some gradients of 32768*": WANTED, "a row of zeros*": SEPARATE},
+        {
+            "32768 points": STREAMED,
+            "some gradients of 32768*": WANTED,
+            "a row of zeros*": SEPARATE,
+            "channels in turn*": CLUSTERS,
+        },
     ),
     "short": (
         "tests/cuda/test_emulated_short.cpp",
