@@ -654,7 +654,10 @@ TEST_CASE("16384 points") { check_row<8>(); }
 TEST_CASE("32768 points") { check_row<9>(); }
 TEST_CASE("some gradients of 32768 points") { check_some_wanted<9>(); }
 TEST_CASE("channels in turn, by clusters") {
-  check_channels_in_turn<8, false>(1), check_channels_in_turn<8, false>(2), check_channels_in_turn<8, true>(1);
+  check_channels_in_turn<8, false>(1);
+#ifndef FFC_EMULATED_QUICK
+  check_channels_in_turn<8, false>(2), check_channels_in_turn<8, true>(1);
+#endif
 }
 TEST_CASE("sums in the place of the spectrum") { check_sums_in_place<9, false>(), check_sums_in_place<8, true>(); }
 TEST_CASE("equal rows of 16384 points") { check_equal_rows<8>(); }
