@@ -107,12 +107,12 @@ cuda: $(VENV)/.ffc-tools
 
 # initcheck is slow: small transforms are enough. Graphs cannot be captured under the tools.
 sanitize-gpu: cuda $(VENV)/.ffc-test
-	for tool in memcheck racecheck initcheck synccheck; do \
+	failed=0; for tool in memcheck racecheck initcheck synccheck; do \
 	  largest=$$([ $$tool != initcheck ] || echo 1024); \
-	  compute-sanitizer --tool $$tool --error-exitcode 1 $(BUILD)/cuda/tests/cuda/ffc_cuda_cases $$largest || exit 1; \
+	  compute-sanitizer --tool $$tool --error-exitcode 1 $(BUILD)/cuda/tests/cuda/ffc_cuda_cases $$largest || failed=1; \
 	  compute-sanitizer --tool $$tool --error-exitcode 1 \
-	    $(BIN)/python -m pytest -q tests/python/gpu/test_gpu_short.py -k "not graph" || exit 1; \
-	done
+	    $(BIN)/python -m pytest -q tests/python/gpu/test_gpu_short.py -k "not graph" || failed=1; \
+	done; exit $$failed
 
 sanitize: $(VENV)/.ffc-tools
 	for kind in address,undefined thread; do \

@@ -22,8 +22,8 @@
 namespace ffc::cuda {
 
 /// WARPS share a row of points. BY_MATRICES: of an outer 64 pairs of columns leave the inner transform by stmatrix, not
-/// word by word: fewer instructions, more registers. Most kernels are 1 to 3 % faster so; but pairs of 8192 points
-/// were 5 % slower backward, plain right-angle rows of 32768 4 % forward, by spills.
+/// word by word (an outer 8 always does): fewer instructions, more registers. Kernels are up to 3 % faster so, most by
+/// less than 1 %; but pairs of 8192 points were 5 % slower backward, plain right-angle rows of 32768 4 % forward.
 template <int ROW, int WARPS = kSizes[ROW].warps, bool BY_MATRICES = false>
 struct Layout {
   static constexpr int M = kSizes[ROW].points, O = kSizes[ROW].outer, R = kSizes[ROW].radix, W = WARPS;

@@ -230,8 +230,8 @@ struct Samples {
   /// The outer transform of all the warp's units, `unit` the first, into the exchange. `raw`: samples are as they came,
   /// and not at the row's scale. BY_STAGE: it is brought to them by constants, those of the first stage or of the turn
   /// after it, which costs two registers to four. RESCALED: where groups have scales of their own, `rescale` has been
-  /// called, which takes no registers here; else it is done as samples are read, which makes forward passes up to 3 %
-  /// faster, but a backward one spill (right-angle 2048: 1.84 times the floor instead of 1.68).
+  /// called, which takes no registers here; else it is done as samples are read, which makes forward passes about 1 %
+  /// faster, but a backward one spill (right-angle 2048: 1.84 times the floor instead of 1.70).
   template <bool BY_STAGE, bool RESCALED, class Tables>
   __device__ __forceinline__ void outer(const Tables& tables, const Dft8& dft8, Unit unit_of_row,
                                         const RowScales<kRows>& scale, bool raw, int warp, int lane,

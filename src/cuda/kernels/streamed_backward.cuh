@@ -6,9 +6,8 @@
 // u and pregate come once: where dx becomes du and dpregate, x is formed. The sum S lies in halves in memory of the
 // block (running_sum.cuh); when its item ends it goes where the split's sum goes, which may be the place of the
 // channel's filter, if no other split needs that. Two blocks, a cluster, may share an item, and so the filter's
-// spectrum, half of what the kernel reads from device memory beyond its rows; in the end they add their sums. Only what
-// is wanted is computed, stored and read. Both passes are the
-// same instructions: with a copy for each the kernel took twice as long at 32768 points, for its instructions alone.
+// spectrum; in the end they add their sums. Only what is wanted is computed, stored and read. Both passes are the same
+// instructions: with a copy for each the kernel took twice as long at 32768 points, for its instructions alone.
 #pragma once
 
 #include "cuda/kernels/running_sum.cuh"
