@@ -129,7 +129,7 @@ class CudaPlan final : public BackendPlan {
 
   // The spectrum of a plan that got none ready; backward that of a chunk, its sums, and what blocks keep.
   std::size_t workspace_bytes(Pass pass) const override {
-    if (pass == Pass::forward) return spectrum_bytes();
+    if (pass == Pass::forward) return one_launch(Task::plain) && one_launch(Task::gated) ? 0 : spectrum_bytes();
     if (!backward_blocks_) return 0;
     return kept_offset() + kept_bytes(variant_) * backward_grid_.grid.blocks;
   }
@@ -147,13 +147,16 @@ class CudaPlan final : public BackendPlan {
     if (p.batch == 0 || p.channels == 0) return {};
     const DeviceScope scope(device().index);
     if (scope.error()) return failed("switching to the device", scope.error());
-    const Spectrum spectrum =
-        spectrum_in(given.filter ? given.filter->spectrum() : execution.workspace.data, p.channels);
-    if (!given.filter)
-      if (Status s = fill(spectrum, given.k, given.k_rev, 0, p.channels, execution.stream); !s) return s;
     const Task task = given.pregate.data || given.postgate.data ? Task::gated : Task::plain;
+    const bool on_the_way = !given.filter && one_launch(task);
+    Spectrum spectrum;
+    if (!on_the_way)
+      spectrum = spectrum_in(given.filter ? given.filter->spectrum() : execution.workspace.data, p.channels);
+    const SpectrumJob filter = spectrum_job(spectrum, given.k, given.k_rev, 0, p.channels);
+    if (!given.filter && !on_the_way)
+      if (Status s = launched_spectrum(filter, execution.stream); !s) return s;
     ForwardJob job{.variant = variant_,
-                   .grid = (task == Task::gated ? gated_grid_ : plain_grid_).grid,
+                   .grid = forward_choice(task).grid,
                    .batch = p.batch,
                    .channels = p.channels,
                    .length = p.length,
@@ -162,7 +165,8 @@ class CudaPlan final : public BackendPlan {
                    .postgate = given.postgate,
                    .skip = static_cast<const float*>(given.skip),
                    .spectrum = spectrum,
-                   .follows = !given.filter,
+                   .filter = on_the_way ? std::optional(filter) : std::nullopt,
+                   .follows = !given.filter && !on_the_way,
                    .y = given.y};
     for (ConstRows* rows : {&job.u, &job.pregate, &job.postgate}) resolve(*rows, p);
     resolve(job.y, p);
@@ -184,7 +188,10 @@ class CudaPlan final : public BackendPlan {
       if (given.filter)
         spectrum = part_of(spectrum_in(given.filter->spectrum(), p.channels), first);
       else if (p.batch != 0)
-        if (Status s = fill(spectrum, given.k, given.k_rev, first, channels, execution.stream); !s) return s;
+        if (Status s =
+                launched_spectrum(spectrum_job(spectrum, given.k, given.k_rev, first, channels), execution.stream);
+            !s)
+          return s;
       if (Status s = backward_of(given, spectrum, first, filter_wanted, workspace, execution.stream); !s) return s;
     }
     return {};
@@ -195,7 +202,8 @@ class CudaPlan final : public BackendPlan {
     const DeviceScope scope(device().index);
     if (scope.error()) return failed("switching to the device", scope.error());
     const std::int64_t channels = problem().channels;
-    return fill(spectrum_in(given.storage.data, channels), given.k, given.k_rev, 0, channels, execution.stream);
+    return launched_spectrum(spectrum_job(spectrum_in(given.storage.data, channels), given.k, given.k_rev, 0, channels),
+                             execution.stream);
   }
 
   std::string describe() const override {
@@ -314,6 +322,12 @@ class CudaPlan final : public BackendPlan {
     g.most_splits = p.batch;
     return g;
   }
+  const GridChoice& forward_choice(Task task) const { return task == Task::gated ? gated_grid_ : plain_grid_; }
+  // Whether the rows' kernel makes the spectrum too. That saves the host a launch, half of its time, and costs the
+  // device what every worker does for itself: nothing, until there are more blocks than multiprocessors.
+  bool one_launch(Task task) const {
+    return makes_spectrum(variant_) && forward_choice(task).grid.blocks <= facts_.multiprocessors;
+  }
   GridChoice forward_grid(Task task) const {
     return choose_grid(
         grid_problem(task, blocks_per_multiprocessor(variant_, task), problem().channels, task == Task::gated ? 4 : 2));
@@ -391,8 +405,8 @@ class CudaPlan final : public BackendPlan {
     return error ? failed("the CUDA kernel of the filter's gradient", error) : Status();
   }
 
-  Status fill(const Spectrum& spectrum, const ConstTaps& k, const ConstTaps& k_rev, std::int64_t first,
-              std::int64_t channels, void* stream) const {
+  SpectrumJob spectrum_job(const Spectrum& spectrum, const ConstTaps& k, const ConstTaps& k_rev, std::int64_t first,
+                           std::int64_t channels) const {
     const Problem& p = problem();
     SpectrumJob job{.variant = variant_,
                     .fold = fold_,
@@ -403,6 +417,9 @@ class CudaPlan final : public BackendPlan {
                     .spectrum = spectrum};
     resolve_taps(job.k, p.filter), resolve_taps(job.k_rev, p.filter_reverse);
     for (ConstTaps* taps : {&job.k, &job.k_rev}) begin_at(*taps, first, p.filter_dtype);
+    return job;
+  }
+  static Status launched_spectrum(const SpectrumJob& job, void* stream) {
     const int error = launch_spectrum(job, stream);
     return error ? failed("the CUDA kernel of the filter's spectrum", error) : Status();
   }
@@ -419,7 +436,8 @@ class CudaPlan final : public BackendPlan {
            std::to_string(choice.grid.splits) + " splits of up to " + std::to_string(choice.rows_per_split) +
            " rows on " + std::to_string(choice.grid.blocks) + " blocks" +
            (choice.grid.together > 1 ? " in clusters of " + std::to_string(choice.grid.together) : std::string()) +
-           " (" + waves + " waves)" + (channels < problem().channels ? ", chunk after chunk\n" : "\n");
+           (task != Task::backward && one_launch(task) ? ", which make the spectrum too" : "") + " (" + waves +
+           " waves)" + (channels < problem().channels ? ", chunk after chunk\n" : "\n");
   }
 
   DeviceFacts facts_;

@@ -9,6 +9,7 @@
 #include "cuda/kernels/arguments.cuh"
 #include "cuda/kernels/filter_gradient.cuh"
 #include "cuda/kernels/filter_spectrum.cuh"
+#include "cuda/kernels/warp_forward.cuh"
 #include "cuda/launch.h"
 
 namespace ffc::cuda {
@@ -118,27 +119,33 @@ FoldView view(const Fold& f, bool pairs) {
   return {positive, f.negative_lo, f.negative_hi, f.base, f.sign, f.from_reverse};
 }
 
+SpectrumParameters parameters(const SpectrumJob& job) {
+  return {view(job.k, job.filter_dtype),          view(job.k_rev, job.filter_dtype),
+          view(job.fold, job.variant.pairs),      job.variant.pairs,
+          static_cast<u32*>(job.spectrum.values), job.spectrum.factors};
+}
+
 }  // namespace
 
 int launch_spectrum(const SpectrumJob& job, void* stream) {
-  const SpectrumParameters p{view(job.k, job.filter_dtype),          view(job.k_rev, job.filter_dtype),
-                             view(job.fold, job.variant.pairs),      job.variant.pairs,
-                             static_cast<u32*>(job.spectrum.values), job.spectrum.factors};
+  const SpectrumParameters p = parameters(job);
   const Kernel& kernel = kernels_of(job.variant.row).spectrum;
   return launch(kernel, {.blocks = static_cast<int>(job.channels) * kernel.parts}, &p, false, stream);
 }
 
 int launch_forward(const ForwardJob& job, void* stream) {
-  const ForwardParameters p{view(job.u),
-                            view(job.pregate),
-                            view(job.postgate),
-                            view(job.y),
-                            static_cast<const u32*>(job.spectrum.values),
-                            job.spectrum.factors,
-                            job.skip,
-                            {static_cast<int>(job.batch), static_cast<int>(job.channels), job.grid.splits},
-                            static_cast<int>(job.length)};
-  return launch(kernel_of(job), job.grid, &p, job.follows, stream);
+  const WarpForwardParameters p{{view(job.u),
+                                 view(job.pregate),
+                                 view(job.postgate),
+                                 view(job.y),
+                                 static_cast<const u32*>(job.spectrum.values),
+                                 job.spectrum.factors,
+                                 job.skip,
+                                 {static_cast<int>(job.batch), static_cast<int>(job.channels), job.grid.splits},
+                                 static_cast<int>(job.length)},
+                                job.filter ? parameters(*job.filter) : SpectrumParameters{}};
+  // Kernels of longer rows take the first member of it.
+  return launch(kernel_of(job), job.grid, static_cast<const ForwardParameters*>(&p), job.follows, stream);
 }
 
 int launch_backward(const BackwardJob& job, void* stream) {

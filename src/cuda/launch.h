@@ -1,6 +1,6 @@
 // What a plan asks of the device code: plain structs in, a CUDA error code out. Host types only; no CUDA header.
 //
-//   taps --launch_spectrum--> spectrum --launch_forward--> y
+//   taps --launch_spectrum--> spectrum --launch_forward--> y    (of short rows: taps --launch_forward--> y)
 //                                      --launch_backward--> du, dpregate, dpostgate, sums --launch_filter_gradient-->
 //                                      dk
 //
@@ -9,8 +9,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include "algo/fold.h"
+#include "cuda/sizes.h"
 #include "flashfftconv/execute.h"
 
 namespace ffc::cuda {
@@ -51,7 +53,8 @@ struct SpectrumJob {
   Spectrum spectrum{};
 };
 
-/// y = postgate * (conv(pregate * u, h) + skip pregate * u).
+/// y = postgate * (conv(pregate * u, h) + skip pregate * u). Either launch_spectrum has made the spectrum, or the rows'
+/// kernel makes it on its way (`makes_spectrum`) from what `filter` names, and none is stored.
 struct ForwardJob {
   Variant variant{};
   Grid grid{};
@@ -59,6 +62,7 @@ struct ForwardJob {
   ConstRows u{}, pregate{}, postgate{};
   const float* skip = nullptr;  ///< [channels]
   Spectrum spectrum{};
+  std::optional<SpectrumJob> filter{};
   bool follows = false;  ///< launch_spectrum was the last launch on the stream
   Rows y{};
 };
@@ -100,6 +104,9 @@ int launch_forward(const ForwardJob& job, void* stream);
 int launch_backward(const BackwardJob& job, void* stream);
 int launch_filter_gradient(const FilterGradientJob& job, void* stream);
 const char* error_text(int error);
+
+/// Whether a variant's forward kernels can do without launch_spectrum.
+constexpr bool makes_spectrum(const Variant& variant) { return kSizes[variant.row].outer == 1; }
 
 /// Blocks of a variant's kernel that one multiprocessor of the DeviceScope's device holds; 0 if the device code has no
 /// such kernel.

@@ -80,10 +80,16 @@ LONG = [
         "of a block's teams one has its sums stored",
     ),
     (SPECTRUM, "= warp_sum(sum);", "= sum;", "the scale is that of few taps"),
+    (
+        "src/cuda/kernels/warp_forward.cuh",
+        "stage_spectrum<Filter>(p.filter, h,",
+        "stage_spectrum<Filter>(p.filter, 0,",
+        "short rows have the first channel's spectrum",
+    ),
     (GRADIENT, "if (split > 0) sum[0] = to[0]", "if (false) sum[0] = to[0]", "of the splits the last is left"),
     (GRADIENT, "if (second) sum -= points", "if (second) sum += points", "taps below lag 0 count negative"),
     (GRADIENT, "p.fold.base + M - first;", "p.fold.base + M - first - 1;", "reversed taps are off by one"),
-    (ARGUMENTS, "factor = factors[h];", "factor = factors[0];", "channels have the first's scale"),
+    (ARGUMENTS, "ChannelScale(factors[h], skips", "ChannelScale(factors[0], skips", "channels have the first's scale"),
     (GRADIENT, "p.factors[of_split], other", "p.factors[split], other", "channels have one scale of sums"),
     (
         "src/cuda/kernels/staged_backward.cuh",

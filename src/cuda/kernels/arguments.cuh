@@ -48,8 +48,10 @@ struct ChannelScale {
   float skip = 0, down = 1, factor = 1;
 
   ChannelScale() = default;
-  __device__ __forceinline__ ChannelScale(const float* factors, const float* skips, int h, float stored_gain) {
-    factor = factors[h];
+  __device__ __forceinline__ ChannelScale(const float* factors, const float* skips, int h, float stored_gain)
+      : ChannelScale(factors[h], skips, h, stored_gain) {}
+  __device__ __forceinline__ ChannelScale(float stored_factor, const float* skips, int h, float stored_gain)
+      : factor(stored_factor) {
     if (skips == nullptr) return;
     skip = skips[h] / factor * stored_gain;
     const int e = static_cast<int>(__float_as_uint(skip) >> 23 & 0xff) - 127;

@@ -106,18 +106,18 @@ __device__ __forceinline__ float warp_sum(float x) {
   return x;
 }
 
-template <int ROW>
-__global__ void __launch_bounds__(FilterSpectrum<ROW>::F::kThreads, FilterSpectrum<ROW>::F::kBlocks)
-    filter_spectrum(const SpectrumParameters p) {
-  using F = typename FilterSpectrum<ROW>::F;
-  let_next_kernel_start();
-  extern __shared__ __align__(16) unsigned char shared[];
+/// A part of a channel's spectrum, to shared memory: FilterSpectrum's kSharedBytes. Returns the power of two that it is
+/// to be multiplied by.
+template <class F>
+__device__ __forceinline__ int stage_spectrum(const SpectrumParameters& p, int channel, int part,
+                                              unsigned char* shared) {
   float2* points = reinterpret_cast<float2*>(shared);
   const StagedSpectrum<F> staged{reinterpret_cast<uint4*>(shared)};
   float* sums = reinterpret_cast<float*>(shared + F::kPointsBytes);  // of |t|, of every warp
-  const int channel = blockIdx.x / F::kParts, part = blockIdx.x % F::kParts, shift = F::shift(p.pairs);
+  const int shift = F::shift(p.pairs);
 
-  const bool whole = p.fold.positive == F::M && (p.pairs || p.fold.negative_hi < p.fold.negative_lo);
+  // Of few taps it does not pay to know that they are whole.
+  const bool whole = !F::kOneWarp && p.fold.positive == F::M && (p.pairs || p.fold.negative_hi < p.fold.negative_lo);
   float sum = 0;
   for_butterflies<F, F::R1>([&](int i, int) {
     float2 x[F::R1];
@@ -128,10 +128,10 @@ __global__ void __launch_bounds__(FilterSpectrum<ROW>::F::kThreads, FilterSpectr
     twisted_transform<false>(x, unit<false>(4 * part - shift, 4 * F::kParts * F::R1));
     store_points(points, F::place(i), F::N / F::R1 / F::R3 * (F::R3 + 1), x);
   });
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  const int warp = F::thread() / 32, lane = F::thread() % 32;
   sum = warp_sum(sum);
   if (lane == 0) sums[warp] = sum;
-  __syncthreads();
+  F::synchronize();
   second_pass<false, F>(points, [&](int ka, int) {
     return unit<false>(4 * (F::kParts * ka + part) - shift, 4 * F::kParts * F::R1 * F::R2);
   });
@@ -146,7 +146,7 @@ __global__ void __launch_bounds__(FilterSpectrum<ROW>::F::kThreads, FilterSpectr
   const u32 magnitude = __float_as_uint(warp_sum(lane < F::kThreads / 32 ? sums[lane] : 0.f) * F::kSpectrumGain);
   const int exponent = magnitude == 0 || magnitude >= kInfinity ? 0 : min(top_of(magnitude) + 3, 126);
   const float scale = F::kSpectrumGain * power_of_two(-exponent);
-  __syncthreads();  // all points have been read: halves take their place
+  F::synchronize();  // all points have been read: halves take their place
   for_butterflies<F, F::R3>([&](int row, int q) {
     constexpr int kNext = F::R3 / 8;  // k5 is kc / kNext
     const unsigned at = staged.index(F::position(F::frequency(row)));
@@ -158,7 +158,19 @@ __global__ void __launch_bounds__(FilterSpectrum<ROW>::F::kThreads, FilterSpectr
           uint2{pack(a.x * scale, b.x * scale), pack(a.y * scale, b.y * scale)};
     }
   });
-  __syncthreads();
+  F::synchronize();
+  return exponent;
+}
+
+template <int ROW>
+__global__ void __launch_bounds__(FilterSpectrum<ROW>::F::kThreads, FilterSpectrum<ROW>::F::kBlocks)
+    filter_spectrum(const SpectrumParameters p) {
+  using F = typename FilterSpectrum<ROW>::F;
+  let_next_kernel_start();
+  extern __shared__ __align__(16) unsigned char shared[];
+  const int channel = blockIdx.x / F::kParts, part = blockIdx.x % F::kParts;
+  const int exponent = stage_spectrum<F>(p, channel, part, shared);
+  const StagedSpectrum<F> staged{reinterpret_cast<uint4*>(shared)};
   uint4* spectrum = reinterpret_cast<uint4*>(p.spectrum + static_cast<long long>(channel) * F::M);
 #pragma unroll 4
   for (int i = threadIdx.x; i < F::N / 4; i += F::kThreads) spectrum[F::template whole<4>(part, i)] = staged[i];

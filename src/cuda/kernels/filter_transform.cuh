@@ -128,6 +128,15 @@ struct FilterTransform {
   static constexpr int kBlocks = (kHeld == 32 ? 512 : 1024) / kThreads;
   static constexpr float kGain = static_cast<float>(gain(kSizes[ROW]));
   static constexpr float kSpectrumGain = static_cast<float>(spectrum_gain(kSizes[ROW]) / gain(kSizes[ROW]));
+  /// A warp makes short transforms alone, in a block of its own or of others too.
+  static constexpr bool kOneWarp = kThreads == 32;
+  __device__ static __forceinline__ int thread() { return kOneWarp ? threadIdx.x % 32 : threadIdx.x; }
+  __device__ static __forceinline__ void synchronize() {
+    if constexpr (kOneWarp)
+      __syncwarp();
+    else
+      __syncthreads();
+  }
   static constexpr int kPointsBytes = (N + N / R3) * static_cast<int>(sizeof(float2));
 
   /// The engine's digits k2, k4 and k5 count from -4, k3 from -R/2: position 0 holds frequency -kFirstFrequency, and
@@ -175,7 +184,7 @@ __device__ __forceinline__ void for_butterflies(Body body) {
   constexpr int kCount = F::N / RADIX, kEach = (kCount + F::kThreads - 1) / F::kThreads;
 #pragma unroll
   for (int q = 0; q < kEach; ++q) {
-    const int i = (threadIdx.x / 32 * kEach + q) * 32 + threadIdx.x % 32;
+    const int i = (F::thread() / 32 * kEach + q) * 32 + F::thread() % 32;
     if (kCount % F::kThreads == 0 || i < kCount) body(i, q);
   }
 }

@@ -1,21 +1,33 @@
-// y = postgate * (conv(pregate * u, k) + skip pregate * u) for rows of up to 256 points: every warp for itself.
+// y = postgate * (conv(pregate * u, k) + skip pregate * u) for rows of up to 256 points: every warp for itself. It
+// makes the spectrum of its channel too, if there is none: so short rows, whose time is that of launches, take one of
+// them.
 #pragma once
 
+#include "cuda/kernels/filter_spectrum.cuh"
 #include "cuda/kernels/warp_transform.cuh"
 
 namespace ffc::cuda {
 
+struct WarpForwardParameters : ForwardParameters {
+  SpectrumParameters filter;  // null taps: there is a spectrum. Else there is none, and none is written
+};
+
 template <int ROW, bool PAIRS>
 struct WarpForward {
-  static constexpr int kThreads = 256, kBlocks = 2, kSharedBytes = WarpTransform<ROW, PAIRS>::kTableBytes;
+  using Filter = typename FilterSpectrum<ROW>::F;
+  static_assert(Filter::kOneWarp && Filter::kParts == 1, "a warp makes the spectrum");
+  static constexpr int kThreads = 256, kBlocks = 2, kFilterBytes = FilterSpectrum<ROW>::kSharedBytes;
+  static constexpr int kTableBytes = WarpTransform<ROW, PAIRS>::kTableBytes;
+  static constexpr int kSharedBytes = kTableBytes + kThreads / 32 * kFilterBytes;
   static constexpr float kSpectrumGain = static_cast<float>(spectrum_gain(kSizes[ROW]));
 };
 
 /// GATED: with a pregate, a postgate, or both.
 template <int ROW, bool PAIRS, bool GATED, class Type, class Access>
 __global__ void __launch_bounds__(WarpForward<ROW, PAIRS>::kThreads, WarpForward<ROW, PAIRS>::kBlocks)
-    warp_forward(const ForwardParameters p) {
+    warp_forward(const WarpForwardParameters p) {
   using Transform = WarpTransform<ROW, PAIRS>;
+  using Kernel = WarpForward<ROW, PAIRS>;
   constexpr int R = Transform::R, kRows = Transform::kRows, kSlots = Transform::kSlots;
   const int lane = threadIdx.x & 31, warps = blockDim.x / 32;
   const bool pregated = GATED && p.pregate.data != nullptr, postgated = GATED && p.postgate.data != nullptr;
@@ -44,9 +56,19 @@ __global__ void __launch_bounds__(WarpForward<ROW, PAIRS>::kThreads, WarpForward
   while (!at.done()) {
     const int first = at.b, h = at.h;
     if (h != channel_held) {
-      channel = ChannelScale(p.factors, p.skip, h, WarpForward<ROW, PAIRS>::kSpectrumGain);
       channel_held = h;
-      load_spectrum<R>(p.spectrum + static_cast<long long>(h) * Transform::M, lane, H[0]);
+      if (p.filter.k.data) {
+        using Filter = typename Kernel::Filter;
+        unsigned char* own = shared + Kernel::kTableBytes + threadIdx.x / 32 * Kernel::kFilterBytes;
+        const int exponent = stage_spectrum<Filter>(p.filter, h, 0, own);
+        channel = ChannelScale(Filter::kGain * power_of_two(exponent), p.skip, h, Kernel::kSpectrumGain);
+        const StagedSpectrum<Filter> staged{reinterpret_cast<uint4*>(own)};
+        load_spectrum<R>(lane, H[0], [&](int i) { return staged.two(staged.index(2 * i)); });
+        __syncwarp();  // before the next channel's points take its place
+      } else {
+        channel = ChannelScale(p.factors, p.skip, h, Kernel::kSpectrumGain);
+        load_spectrum<R>(p.spectrum + static_cast<long long>(h) * Transform::M, lane, H[0]);
+      }
       channel.apply(H);
     }
 

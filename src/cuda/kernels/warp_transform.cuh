@@ -119,14 +119,18 @@ struct WarpTransform {
   __device__ __forceinline__ static int turn_of_32(int n3) { return 8 / R * n3; }
 };
 
-/// The spectrum of a channel, tiles k3: stored as [k3][lane] x (re, im).
-template <int R>
-__device__ __forceinline__ void load_spectrum(const u32* spectrum, int lane, Tile (&h)[R]) {
+/// The spectrum of a channel, tiles k3: stored as [k3][lane] x (re, im), of which at(i) are number i.
+template <int R, class At>
+__device__ __forceinline__ void load_spectrum(int lane, Tile (&h)[R], At at) {
 #pragma unroll
   for (int k3 = 0; k3 < R; ++k3) {
-    const uint2 v = reinterpret_cast<const uint2*>(spectrum)[k3 * 32 + lane];
+    const uint2 v = at(k3 * 32 + lane);
     h[k3] = {v.x, v.y};
   }
+}
+template <int R>
+__device__ __forceinline__ void load_spectrum(const u32* spectrum, int lane, Tile (&h)[R]) {
+  load_spectrum(lane, h, [&](int i) { return reinterpret_cast<const uint2*>(spectrum)[i]; });
 }
 
 /// R words of a row: samples 64 n3 + 2 lane, .. + 1.
