@@ -44,8 +44,9 @@ struct Kernel {
 };
 
 struct RowKernels {
-  Kernel forward[2][2][2][2];  // [right-angle, pairs][plain, gated][fp16, bf16][rows aligned to 16 bytes, any]
-  Kernel backward[2][2][2];    // [right-angle, pairs][fp16, bf16][aligned, any]
+  // [right-angle, pairs][plain, gated][fp16, bf16][rows aligned to 16 bytes, any]; of short rows also from taps.
+  Kernel forward[2][2][2][2], forward_from_taps[2][2][2][2];
+  Kernel backward[2][2][2];  // [right-angle, pairs][fp16, bf16][aligned, any]
   Kernel spectrum;
   Kernel gradient;
 };

@@ -12,16 +12,25 @@
 namespace ffc::cuda {
 namespace {
 
-template <int ROW, bool PAIRS, bool GATED, class Type, class Access>
-Kernel forward_kernel() {
+template <int ROW, bool PAIRS, bool GATED, bool FROM_TAPS, class Type, class Access>
+Kernel warp_forward_kernel() {
   if constexpr (kSizes[ROW].outer == 1) {
-    using K = WarpForward<ROW, PAIRS>;
-    return {reinterpret_cast<const void*>(&warp_forward<ROW, PAIRS, GATED, Type, Access>),
-            "warp_forward",
+    using K = WarpForward<ROW, PAIRS, FROM_TAPS>;
+    return {reinterpret_cast<const void*>(&warp_forward<ROW, PAIRS, GATED, FROM_TAPS, Type, Access>),
+            FROM_TAPS ? "warp_forward_from_taps" : "warp_forward",
             K::kThreads,
             K::kSharedBytes,
             WarpTransform<ROW, PAIRS>::kRows * WarpTransform<ROW, PAIRS>::kSlots,
             K::kThreads / 32};
+  } else {
+    return {};
+  }
+}
+
+template <int ROW, bool PAIRS, bool GATED, class Type, class Access>
+Kernel forward_kernel() {
+  if constexpr (kSizes[ROW].outer == 1) {
+    return warp_forward_kernel<ROW, PAIRS, GATED, false, Type, Access>();
   } else if constexpr (streams(kSizes[ROW], PAIRS, GATED)) {
     using K = StreamedForward<ROW, PAIRS, GATED, Type, Access>;
     return {reinterpret_cast<const void*>(&streamed_forward<ROW, PAIRS, GATED, Type, Access>),
@@ -83,11 +92,16 @@ Kernel backward_kernel() {
 template <int ROW, bool PAIRS, class Type>
 void add_rows(RowKernels& kernels) {
   constexpr int kType = Type::kIsHalf ? 0 : 1;
-  kernels.forward[PAIRS][false][kType][0] = forward_kernel<ROW, PAIRS, false, Type, Aligned>();
-  kernels.forward[PAIRS][true][kType][0] = forward_kernel<ROW, PAIRS, true, Type, Aligned>();
-  // Rows at any address: one kernel, plain or gated.
-  kernels.forward[PAIRS][false][kType][1] = kernels.forward[PAIRS][true][kType][1] =
-      forward_kernel<ROW, PAIRS, true, Type, Any>();
+  auto& plain = kernels.forward[PAIRS][false][kType];
+  auto& gated = kernels.forward[PAIRS][true][kType];
+  plain[0] = forward_kernel<ROW, PAIRS, false, Type, Aligned>();
+  gated[0] = forward_kernel<ROW, PAIRS, true, Type, Aligned>();
+  plain[1] = gated[1] = forward_kernel<ROW, PAIRS, true, Type, Any>();  // rows at any address: one kernel for both
+  auto& plain_from_taps = kernels.forward_from_taps[PAIRS][false][kType];
+  auto& gated_from_taps = kernels.forward_from_taps[PAIRS][true][kType];
+  plain_from_taps[0] = warp_forward_kernel<ROW, PAIRS, false, true, Type, Aligned>();
+  gated_from_taps[0] = warp_forward_kernel<ROW, PAIRS, true, true, Type, Aligned>();
+  plain_from_taps[1] = gated_from_taps[1] = warp_forward_kernel<ROW, PAIRS, true, true, Type, Any>();
   kernels.backward[PAIRS][kType][0] = backward_kernel<ROW, PAIRS, Type, Aligned>();
   kernels.backward[PAIRS][kType][1] = backward_kernel<ROW, PAIRS, Type, Any>();
 }

@@ -23,8 +23,9 @@ const RowKernels& kernels_of(int row, std::integer_sequence<int, ROWS...>) {
 }
 const RowKernels& kernels_of(int row) { return kernels_of(row, std::make_integer_sequence<int, kSizeCount>()); }
 
-const Kernel& forward_of(const Variant& v, bool gated, bool aligned) {
-  return kernels_of(v.row).forward[v.pairs][gated][v.dtype == DType::bf16][!aligned];
+const Kernel& forward_of(const Variant& v, bool gated, bool aligned, bool from_taps = false) {
+  const RowKernels& kernels = kernels_of(v.row);
+  return (from_taps ? kernels.forward_from_taps : kernels.forward)[v.pairs][gated][v.dtype == DType::bf16][!aligned];
 }
 const Kernel& backward_of(const Variant& v, bool aligned) {
   return kernels_of(v.row).backward[v.pairs][v.dtype == DType::bf16][!aligned];
@@ -102,7 +103,7 @@ bool aligned(const Job& job, const RowsTypes&... all) {
 
 const Kernel& kernel_of(const ForwardJob& job) {
   return forward_of(job.variant, job.pregate.data || job.postgate.data,
-                    aligned(job, job.u, job.pregate, job.postgate, job.y));
+                    aligned(job, job.u, job.pregate, job.postgate, job.y), job.filter.has_value());
 }
 const Kernel& kernel_of(const BackwardJob& job) {
   return backward_of(job.variant,
@@ -144,7 +145,7 @@ int launch_forward(const ForwardJob& job, void* stream) {
                                  {static_cast<int>(job.batch), static_cast<int>(job.channels), job.grid.splits},
                                  static_cast<int>(job.length)},
                                 job.filter ? parameters(*job.filter) : SpectrumParameters{}};
-  // Kernels of longer rows take the first member of it.
+  // Kernels that find a spectrum take the first part of it.
   return launch(kernel_of(job), job.grid, static_cast<const ForwardParameters*>(&p), job.follows, stream);
 }
 

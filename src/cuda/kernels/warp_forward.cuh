@@ -1,6 +1,5 @@
-// y = postgate * (conv(pregate * u, k) + skip pregate * u) for rows of up to 256 points: every warp for itself. It
-// makes the spectrum of its channel too, if there is none: so short rows, whose time is that of launches, take one of
-// them.
+// y = postgate * (conv(pregate * u, k) + skip pregate * u) for rows of up to 256 points: every warp for itself. From
+// taps it makes the spectrum of its channel too: so few short rows, whose time is that of launches, take one of them.
 #pragma once
 
 #include "cuda/kernels/filter_spectrum.cuh"
@@ -9,25 +8,28 @@
 namespace ffc::cuda {
 
 struct WarpForwardParameters : ForwardParameters {
-  SpectrumParameters filter;  // null taps: there is a spectrum. Else there is none, and none is written
+  SpectrumParameters filter;  // of which no spectrum is there, nor written
 };
 
-template <int ROW, bool PAIRS>
+template <int ROW, bool PAIRS, bool FROM_TAPS>
 struct WarpForward {
+  using Parameters = std::conditional_t<FROM_TAPS, WarpForwardParameters, ForwardParameters>;
   using Filter = typename FilterSpectrum<ROW>::F;
   static_assert(Filter::kOneWarp && Filter::kParts == 1, "a warp makes the spectrum");
-  static constexpr int kThreads = 256, kBlocks = 2, kFilterBytes = FilterSpectrum<ROW>::kSharedBytes;
+  static constexpr int kThreads = 256, kBlocks = FROM_TAPS ? 1 : 2;  // from taps only where no multiprocessor has two
+  static constexpr int kFilterBytes = FilterSpectrum<ROW>::kSharedBytes;
   static constexpr int kTableBytes = WarpTransform<ROW, PAIRS>::kTableBytes;
-  static constexpr int kSharedBytes = kTableBytes + kThreads / 32 * kFilterBytes;
+  static constexpr int kSharedBytes = kTableBytes + (FROM_TAPS ? kThreads / 32 * kFilterBytes : 0);
   static constexpr float kSpectrumGain = static_cast<float>(spectrum_gain(kSizes[ROW]));
 };
 
 /// GATED: with a pregate, a postgate, or both.
-template <int ROW, bool PAIRS, bool GATED, class Type, class Access>
-__global__ void __launch_bounds__(WarpForward<ROW, PAIRS>::kThreads, WarpForward<ROW, PAIRS>::kBlocks)
-    warp_forward(const WarpForwardParameters p) {
+template <int ROW, bool PAIRS, bool GATED, bool FROM_TAPS, class Type, class Access>
+__global__ void __launch_bounds__(WarpForward<ROW, PAIRS, FROM_TAPS>::kThreads,
+                                  WarpForward<ROW, PAIRS, FROM_TAPS>::kBlocks)
+    warp_forward(const typename WarpForward<ROW, PAIRS, FROM_TAPS>::Parameters p) {
   using Transform = WarpTransform<ROW, PAIRS>;
-  using Kernel = WarpForward<ROW, PAIRS>;
+  using Kernel = WarpForward<ROW, PAIRS, FROM_TAPS>;
   constexpr int R = Transform::R, kRows = Transform::kRows, kSlots = Transform::kSlots;
   const int lane = threadIdx.x & 31, warps = blockDim.x / 32;
   const bool pregated = GATED && p.pregate.data != nullptr, postgated = GATED && p.postgate.data != nullptr;
@@ -57,7 +59,7 @@ __global__ void __launch_bounds__(WarpForward<ROW, PAIRS>::kThreads, WarpForward
     const int first = at.b, h = at.h;
     if (h != channel_held) {
       channel_held = h;
-      if (p.filter.k.data) {
+      if constexpr (FROM_TAPS) {
         using Filter = typename Kernel::Filter;
         unsigned char* own = shared + Kernel::kTableBytes + threadIdx.x / 32 * Kernel::kFilterBytes;
         const int exponent = stage_spectrum<Filter>(p.filter, h, 0, own);
