@@ -17,7 +17,7 @@ Kernel warp_forward_kernel() {
   if constexpr (kSizes[ROW].outer == 1) {
     using K = WarpForward<ROW, PAIRS, FROM_TAPS>;
     return {reinterpret_cast<const void*>(&warp_forward<ROW, PAIRS, GATED, FROM_TAPS, Type, Access>),
-            FROM_TAPS ? "warp_forward_from_taps" : "warp_forward",
+            "warp_forward",
             K::kThreads,
             K::kSharedBytes,
             WarpTransform<ROW, PAIRS>::kRows * WarpTransform<ROW, PAIRS>::kSlots,

@@ -122,7 +122,7 @@ Tensor long_conv(const Tensor& u, const Tensor& k, const MaybeTensor& k_rev, con
   check(plan.status());
   Arguments view(u, place, problem);
   Tensor y = new_rows(place, problem);
-  Tensor workspace = scratch(place, plan->workspace_bytes(ffc::Pass::forward));
+  const MaybeTensor workspace = scratch(place, plan->workspace_bytes(ffc::Pass::forward));
   check(ffc::forward(*plan,
                      {.u = view.rows("u", u),
                       .k = view.taps("k", k),
@@ -173,7 +173,7 @@ Gradients long_conv_backward(const Tensor& dy, const Tensor& u, const Tensor& k,
   if (wanted & kDskip)
     dskip = place.empty(std::array{problem.channels}, scalar_type_of(ffc::compute_type(problem.dtype)));
   auto pointer = [](const Tensor& t) { return t.defined() ? t.data_ptr() : nullptr; };
-  Tensor workspace = scratch(place, plan->workspace_bytes(ffc::Pass::backward));
+  const MaybeTensor workspace = scratch(place, plan->workspace_bytes(ffc::Pass::backward));
   check(ffc::backward(*plan,
                       {.dy = view.rows("dy", dy),
                        .u = view.rows("u", u),
@@ -239,7 +239,7 @@ Tensor prepare_filter(const Tensor& u, const Tensor& k, const MaybeTensor& k_rev
   const Key key = key_of(problem);
   Tensor spectrum = place.empty(std::array{prepared_bytes(place, plan, key)}, ScalarType::Byte);
   if (!place.is_cuda()) std::memcpy(spectrum.data_ptr(), key.data(), kKeyBytes);
-  Tensor workspace = scratch(place, plan.workspace_bytes(ffc::Pass::forward));
+  const MaybeTensor workspace = scratch(place, plan.workspace_bytes(ffc::Pass::forward));
   check(ffc::make_filter(
             plan, {.k = view.taps("k", k), .k_rev = view.taps("k_rev", k_rev), .storage = spectrum_in(place, spectrum)},
             execution_of(place, workspace))
@@ -263,7 +263,7 @@ Tensor long_conv_prepared(const Tensor& u, const Tensor& spectrum, int64_t filte
   const ffc::Filter prepared(plan, spectrum_in(place, spectrum).data);
   Arguments view(u, place, problem);
   Tensor y = new_rows(place, problem);
-  Tensor workspace = scratch(place, plan.workspace_bytes(ffc::Pass::forward));
+  const MaybeTensor workspace = scratch(place, plan.workspace_bytes(ffc::Pass::forward));
   check(ffc::forward(plan,
                      {.u = view.rows("u", u),
                       .filter = &prepared,

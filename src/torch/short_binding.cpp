@@ -122,7 +122,7 @@ Tensor short_conv(const Tensor& x, const Tensor& weight, const MaybeTensor& bias
   check(plan.status());
   Arguments view(place, p);
   Tensor y = new_rows(place, p, p.output_channels(), p.output_length(), x.scalar_type());
-  Tensor workspace = scratch(place, plan->workspace_bytes(ffc::Pass::forward));
+  const MaybeTensor workspace = scratch(place, plan->workspace_bytes(ffc::Pass::forward));
   check(ffc::short_conv(*plan,
                         {.x = view.rows("x", x, p.channels, p.length),
                          .weight = view.weight(weight),
@@ -163,7 +163,7 @@ Gradients short_conv_backward(const Tensor& dy, const Tensor& x, const Tensor& w
   Tensor dstate =
       wanted & kDstate ? place.empty(std::array{p.states(), p.channels, p.taps - 1}, type) : place.empty(none, type);
   auto pointer = [&](int64_t bit, const Tensor& t) { return wanted & bit ? t.data_ptr() : nullptr; };
-  Tensor workspace = scratch(place, plan->workspace_bytes(ffc::Pass::backward));
+  const MaybeTensor workspace = scratch(place, plan->workspace_bytes(ffc::Pass::backward));
   check(ffc::short_conv_backward(*plan,
                                  {.dy = view.rows("dy", dy, p.output_channels(), p.output_length()),
                                   .x = view.rows("x", x, p.channels, p.length),

@@ -100,13 +100,16 @@ Tensor on_huge_pages(Tensor t) {
   return t;
 }
 
-Tensor scratch(const Place& place, std::size_t bytes) {
+MaybeTensor scratch(const Place& place, std::size_t bytes) {
+  if (bytes == 0) return std::nullopt;
   Tensor memory = place.empty(std::array{static_cast<int64_t>(bytes + kWorkspaceAlignment)}, ScalarType::Byte);
   return place.is_cuda() ? memory : on_huge_pages(std::move(memory));
 }
 
-Execution execution_of(const Place& place, const Tensor& workspace) {
-  return {.workspace = aligned(workspace), .stream = place.stream(), .parallel = {.run = run_on_torch_threads}};
+Execution execution_of(const Place& place, const MaybeTensor& workspace) {
+  return {.workspace = workspace ? aligned(*workspace) : Workspace{},
+          .stream = place.stream(),
+          .parallel = {.run = run_on_torch_threads}};
 }
 
 }  // namespace ffc::torch_binding

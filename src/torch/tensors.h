@@ -62,8 +62,8 @@ bool goes_to_torch(const Place& place, const Status& status);
 
 Tensor on_huge_pages(Tensor t);
 
-// Workspace, and the part of it that begins where it must.
-Tensor scratch(const Place& place, std::size_t bytes);
-Execution execution_of(const Place& place, const Tensor& workspace);
+// Workspace, if there is to be any, and the part of it that begins where it must.
+MaybeTensor scratch(const Place& place, std::size_t bytes);
+Execution execution_of(const Place& place, const MaybeTensor& workspace);
 
 }  // namespace ffc::torch_binding

@@ -130,6 +130,18 @@ def test_a_prepared_filter_gives_the_same_bits(family, m):
     assert torch.equal(long_conv(inputs["u"][:1], f, **rest), single)
 
 
+@pytest.mark.parametrize("m", [64, 128, 256])
+@pytest.mark.parametrize("family", ["pairs", "causal", "bidirectional"])
+def test_few_short_rows_have_the_bits_of_many(family, m):
+    """Few take one launch, which makes the spectrum on its way, many two."""
+    if not has_family(family, m):
+        return
+    case = make_case(family, m, batch=64, channels=768, gates="pre post", skip=True)
+    inputs = {name: t for name, t in moved(case.inputs()).items() if t is not None}
+    few = {name: t[:2, :3] if t.dim() == 3 else t[:3] for name, t in inputs.items()}
+    assert torch.equal(long_conv(**few, **case.how), long_conv(**inputs, **case.how)[:2, :3])
+
+
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
 def test_another_device_than_the_current_one():
     case = make_case("pairs", 1024, gates="pre post", skip=True)
