@@ -148,13 +148,6 @@ class CudaPlan final : public BackendPlan {
     const DeviceScope scope(device().index);
     if (scope.error()) return failed("switching to the device", scope.error());
     const Task task = given.pregate.data || given.postgate.data ? Task::gated : Task::plain;
-    const bool on_the_way = !given.filter && one_launch(task);
-    Spectrum spectrum;
-    if (!on_the_way)
-      spectrum = spectrum_in(given.filter ? given.filter->spectrum() : execution.workspace.data, p.channels);
-    const SpectrumJob filter = spectrum_job(spectrum, given.k, given.k_rev, 0, p.channels);
-    if (!given.filter && !on_the_way)
-      if (Status s = launched_spectrum(filter, execution.stream); !s) return s;
     ForwardJob job{.variant = variant_,
                    .grid = forward_choice(task).grid,
                    .batch = p.batch,
@@ -164,10 +157,15 @@ class CudaPlan final : public BackendPlan {
                    .pregate = given.pregate,
                    .postgate = given.postgate,
                    .skip = static_cast<const float*>(given.skip),
-                   .spectrum = spectrum,
-                   .filter = on_the_way ? std::optional(filter) : std::nullopt,
-                   .follows = !given.filter && !on_the_way,
                    .y = given.y};
+    if (given.filter) {
+      job.spectrum = spectrum_in(given.filter->spectrum(), p.channels);
+    } else if (one_launch(task)) {
+      job.filter = spectrum_job({}, given.k, given.k_rev, 0, p.channels);
+    } else {
+      job.spectrum = spectrum_in(execution.workspace.data, p.channels), job.follows = true;
+      if (Status s = fill(job.spectrum, given.k, given.k_rev, 0, p.channels, execution.stream); !s) return s;
+    }
     for (ConstRows* rows : {&job.u, &job.pregate, &job.postgate}) resolve(*rows, p);
     resolve(job.y, p);
     return launched(launch_forward(job, execution.stream), job);
@@ -188,10 +186,7 @@ class CudaPlan final : public BackendPlan {
       if (given.filter)
         spectrum = part_of(spectrum_in(given.filter->spectrum(), p.channels), first);
       else if (p.batch != 0)
-        if (Status s =
-                launched_spectrum(spectrum_job(spectrum, given.k, given.k_rev, first, channels), execution.stream);
-            !s)
-          return s;
+        if (Status s = fill(spectrum, given.k, given.k_rev, first, channels, execution.stream); !s) return s;
       if (Status s = backward_of(given, spectrum, first, filter_wanted, workspace, execution.stream); !s) return s;
     }
     return {};
@@ -202,8 +197,7 @@ class CudaPlan final : public BackendPlan {
     const DeviceScope scope(device().index);
     if (scope.error()) return failed("switching to the device", scope.error());
     const std::int64_t channels = problem().channels;
-    return launched_spectrum(spectrum_job(spectrum_in(given.storage.data, channels), given.k, given.k_rev, 0, channels),
-                             execution.stream);
+    return fill(spectrum_in(given.storage.data, channels), given.k, given.k_rev, 0, channels, execution.stream);
   }
 
   std::string describe() const override {
@@ -419,8 +413,9 @@ class CudaPlan final : public BackendPlan {
     for (ConstTaps* taps : {&job.k, &job.k_rev}) begin_at(*taps, first, p.filter_dtype);
     return job;
   }
-  static Status launched_spectrum(const SpectrumJob& job, void* stream) {
-    const int error = launch_spectrum(job, stream);
+  Status fill(const Spectrum& spectrum, const ConstTaps& k, const ConstTaps& k_rev, std::int64_t first,
+              std::int64_t channels, void* stream) const {
+    const int error = launch_spectrum(spectrum_job(spectrum, k, k_rev, first, channels), stream);
     return error ? failed("the CUDA kernel of the filter's spectrum", error) : Status();
   }
 
