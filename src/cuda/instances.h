@@ -1,4 +1,5 @@
-// The kernels of one row of the table: compiled in instantiate.cu, once a row; launched in launch.cu.
+// The kernels of one row of the table: compiled in instantiate_forward.cu and instantiate_backward.cu, once a row;
+// launched in launch.cu.
 #pragma once
 
 #include <atomic>
@@ -43,16 +44,20 @@ struct Kernel {
   mutable DeviceSet overlaps{};  // of those, where its code waits for the kernel before by itself (sm_90)
 };
 
-struct RowKernels {
+struct ForwardKernels {
   // [right-angle, pairs][plain, gated][fp16, bf16][rows aligned to 16 bytes, any]; of short rows also from taps.
-  Kernel forward[2][2][2][2], forward_from_taps[2][2][2][2];
-  Kernel backward[2][2][2];  // [right-angle, pairs][fp16, bf16][aligned, any]
+  Kernel rows[2][2][2][2], from_taps[2][2][2][2];
   Kernel spectrum;
+};
+struct BackwardKernels {
+  Kernel rows[2][2][2];  // [right-angle, pairs][fp16, bf16][aligned, any]
   Kernel gradient;
 };
 
-/// One function a row, each in its own object file.
+/// A function each for a row, each in its own object file.
 template <int ROW>
-const RowKernels& row_kernels();
+const ForwardKernels& forward_kernels();
+template <int ROW>
+const BackwardKernels& backward_kernels();
 
 }  // namespace ffc::cuda

@@ -16,19 +16,25 @@ namespace ffc::cuda {
 namespace {
 
 template <int... ROWS>
-const RowKernels& kernels_of(int row, std::integer_sequence<int, ROWS...>) {
-  using Get = const RowKernels& (*)();
-  static constexpr Get kRows[] = {&row_kernels<ROWS>...};
+const ForwardKernels& forward_of_row(int row, std::integer_sequence<int, ROWS...>) {
+  static constexpr const ForwardKernels& (*kRows[])() = {&forward_kernels<ROWS>...};
   return kRows[row]();
 }
-const RowKernels& kernels_of(int row) { return kernels_of(row, std::make_integer_sequence<int, kSizeCount>()); }
+template <int... ROWS>
+const BackwardKernels& backward_of_row(int row, std::integer_sequence<int, ROWS...>) {
+  static constexpr const BackwardKernels& (*kRows[])() = {&backward_kernels<ROWS>...};
+  return kRows[row]();
+}
+using AllRows = std::make_integer_sequence<int, kSizeCount>;
+const ForwardKernels& forward_of(int row) { return forward_of_row(row, AllRows()); }
+const BackwardKernels& backward_of(int row) { return backward_of_row(row, AllRows()); }
 
 const Kernel& forward_of(const Variant& v, bool gated, bool aligned, bool from_taps = false) {
-  const RowKernels& kernels = kernels_of(v.row);
-  return (from_taps ? kernels.forward_from_taps : kernels.forward)[v.pairs][gated][v.dtype == DType::bf16][!aligned];
+  const ForwardKernels& kernels = forward_of(v.row);
+  return (from_taps ? kernels.from_taps : kernels.rows)[v.pairs][gated][v.dtype == DType::bf16][!aligned];
 }
 const Kernel& backward_of(const Variant& v, bool aligned) {
-  return kernels_of(v.row).backward[v.pairs][v.dtype == DType::bf16][!aligned];
+  return backward_of(v.row).rows[v.pairs][v.dtype == DType::bf16][!aligned];
 }
 // What a plan goes by. Rows at any address take the same work.
 const Kernel& planned(const Variant& v, Task task) {
@@ -130,7 +136,7 @@ SpectrumParameters parameters(const SpectrumJob& job) {
 
 int launch_spectrum(const SpectrumJob& job, void* stream) {
   const SpectrumParameters p = parameters(job);
-  const Kernel& kernel = kernels_of(job.variant.row).spectrum;
+  const Kernel& kernel = forward_of(job.variant.row).spectrum;
   return launch(kernel, {.blocks = static_cast<int>(job.channels) * kernel.parts}, &p, false, stream);
 }
 
@@ -181,7 +187,7 @@ int launch_filter_gradient(const FilterGradientJob& job, void* stream) {
                              job.filter_reverse,
                              job.variant.pairs,
                              job.dskip};
-  return launch(kernels_of(job.variant.row).gradient, {.blocks = static_cast<int>(job.channels)}, &p, job.splits > 0,
+  return launch(backward_of(job.variant.row).gradient, {.blocks = static_cast<int>(job.channels)}, &p, job.splits > 0,
                 stream);
 }
 

@@ -19,6 +19,7 @@ RADIX = "src/cuda/tile/radix.cuh"
 ROWS = "src/cuda/kernels/rows.cuh"
 OUTER = "src/cuda/kernels/outer.cuh"
 ARGUMENTS = "src/cuda/kernels/arguments.cuh"
+WARP = "src/cuda/kernels/warp_transform.cuh"
 SPECTRUM = "src/cuda/kernels/filter_spectrum.cuh"
 GRADIENT = "src/cuda/kernels/filter_gradient.cuh"
 
@@ -42,6 +43,8 @@ LONG = [
     (ROWS, "        y[i] = mul(y[i], postgate[i]);\n", "", "the gate of the output is ignored"),
     (ROWS, "scales.exponent[r] = top[r] + (", "scales.exponent[r] = 0 * (", "rows are not scaled"),
     (ARGUMENTS, "if (skips == nullptr) return;", "return;", "skip is ignored"),
+    (WARP, "(kRows * i + r < present);", "(kRows * i + r < 0);", "rows in hand are ordinary, whatever they are"),
+    (WARP, "Access::below(rows, first, i)", "first", "a warp's rows are all the first one"),
     (
         ARGUMENTS,
         "sum.y += scale * (gi.x * xr.x - gr.x * xi.x);",
@@ -113,6 +116,9 @@ STREAMED = [
     (OUTER, "re[0][q] = pack_low(even, odd), re[1]", "re[0][q] = 0, re[1]", "half of the outputs are zero"),
     (OUTER, "if (!(Tables::kFolded && n5 == kMiddle)) z[e] = times(z[e], a.forward.get(n5));", "",
      "columns are not turned"),
+    (TILE, "return {transpose_8x8(opaque(p.c)), transpose_8x8(opaque(p.s))};", "return p;",
+     "constants of the way back are those of the way there"),
+    (RING, ", after_next.b = next.b;", ";", "the cursor stays at its first row"),
 ]  # fmt: skip
 
 WANTED = [

@@ -24,7 +24,7 @@ struct ColumnOuter {
   static_assert(At::O == 8 && At::kUnitsPerWarp == 1, "a warp has one unit, and one n3");
 
   Stacked first, last;
-  Phases between_forward[1], between_inverse[1];  // of an outer 64: not used
+  Phases between_forward[1];  // of an outer 64: not used
 
   __device__ __forceinline__ ColumnOuter(int lane, int warp, u32 unknown_zero) {
     const int g = (lane >> 2) - kMiddle, t = 2 * (lane & 3) - kMiddle;

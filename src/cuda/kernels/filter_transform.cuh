@@ -25,11 +25,9 @@
 namespace ffc::cuda {
 
 __device__ __forceinline__ float to_float(float x) { return x; }
-__device__ __forceinline__ float to_float(double x) { return static_cast<float>(x); }
 __device__ __forceinline__ float to_float(__half x) { return __half2float(x); }
 __device__ __forceinline__ float to_float(__nv_bfloat16 x) { return __bfloat162float(x); }
 __device__ __forceinline__ void assign(float& to, float x) { to = x; }
-__device__ __forceinline__ void assign(double& to, float x) { to = x; }
 __device__ __forceinline__ void assign(__half& to, float x) { to = __float2half_rn(x); }
 __device__ __forceinline__ void assign(__nv_bfloat16& to, float x) { to = __float2bfloat16_rn(x); }
 
@@ -51,8 +49,7 @@ __device__ __forceinline__ void with_type(int type, Body body) {
   switch (type) {
     case 0: body(__half{}); break;
     case 1: body(__nv_bfloat16{}); break;
-    case 2: body(float{}); break;
-    default: body(double{});
+    default: body(float{});
   }
 }
 

@@ -101,6 +101,13 @@ __device__ __forceinline__ Places kept(Places places) {
   return places;
 }
 
+/// Those of them that are used, once for all uses.
+template <class Places>
+__device__ __forceinline__ Places named(Places places) {
+  places.each([](u32& place) { place = base(place); });
+  return places;
+}
+
 /// Where a lane finds the samples of a row: its own chunks, and those of its warp's outer units.
 template <class At>
 struct SamplePlaces {

@@ -16,7 +16,9 @@ namespace ffc::cuda {
 
 /// FOLDED: the factor that a unit alone decides, exp(-2 pi i 8 c (K - s) / M) or exp(-2 pi i 64 n3 (K - s) / M), is
 /// part of the constants of the stages beside it; the rest, by n5, is the same for all warps and lies in shared memory.
-template <class At, bool PAIRS, bool FOLDED = (At::O == 64 && At::kUnitsPerWarp > 1)>
+/// FRUGAL: on the way back rows are columns, so the constants of a unit, folded into stages, are transposed when their
+/// turn comes, an instruction each, and do not take four registers a unit beside those of the way there.
+template <class At, bool PAIRS, bool FOLDED = (At::O == 64 && At::kUnitsPerWarp > 1), bool FRUGAL = false>
 struct OuterTables {
   using LayoutType = At;
   static constexpr int U = At::kUnitsPerWarp;
@@ -26,8 +28,10 @@ struct OuterTables {
   static constexpr int kQuarters = PAIRS ? 0 : 1;         // 4 s
 
   Stacked first, last;  // the shifted stage: rows k1, columns n1; and rows n1, columns k1
-  Phases between_forward[U], between_inverse[U];
-  Phases second_forward[kFolded ? U : 1], second_inverse[kFolded ? U : 1];  // the plain Dft8 unless folded
+  // Rows k1, columns n2; rows n2, columns k1.
+  Phases between_forward[U], between_back[FRUGAL ? 1 : U];
+  // Rows k2, columns n2; rows n2, columns k2; the plain Dft8 unless folded.
+  Phases second_forward[kFolded ? U : 1], second_back[kFolded && !FRUGAL ? U : 1];
   using Table = LaneTable<8, FOLDED>;
   static constexpr int kTableBytes = 2 * Table::kBytes;
   Table forward, inverse;  // by n5 (outer 64) or n4 (outer 8)
@@ -36,6 +40,19 @@ struct OuterTables {
   /// exp(-2 pi i m (K - s) / M) at two values of (m, K).
   __device__ static __forceinline__ Phases turned(int m0, int K0, int m1, int K1) {
     return phases(m0 * (4 * K0 - kQuarters), m1 * (4 * K1 - kQuarters), 4 * At::M);
+  }
+
+  __device__ __forceinline__ Phases between_inverse(int i) const {
+    if constexpr (FRUGAL)
+      return transposed(between_forward[i]);
+    else
+      return between_back[i];
+  }
+  __device__ __forceinline__ Phases second_inverse(int i) const {
+    if constexpr (FRUGAL)
+      return transposed(second_forward[i]);
+    else
+      return second_back[i];
   }
 
   /// `memory`: kTableBytes of shared memory.
@@ -54,12 +71,13 @@ struct OuterTables {
       if constexpr (At::O == 64) {
         const int fold = kFolded ? 8 * unit : 0, per = At::M / 64;  // n2 / 64 + 8 c / M = (n2 per + 8 c) / M
         between_forward[i] = turned(t * per + fold, g1, (t + 1) * per + fold, g1);
-        between_inverse[i] = turned(g * per + fold, t1, g * per + fold, t1 + 1);
+        if constexpr (!FRUGAL) between_back[i] = turned(g * per + fold, t1, g * per + fold, t1 + 1);
         if constexpr (kFolded) {
           // n2 k2 / 8 + 8 c 8 k2 / M = k2 (n2 per + 8 c) 8 / M
           const float scale = kStage * kRounding;
           second_forward[i] = phases(g * (t * per + fold), g * ((t + 1) * per + fold), At::M / 8, scale);
-          second_inverse[i] = phases(t * (g * per + fold), (t + 1) * (g * per + fold), At::M / 8, scale);
+          if constexpr (!FRUGAL)
+            second_back[i] = phases(t * (g * per + fold), (t + 1) * (g * per + fold), At::M / 8, scale);
         }
       }
     }
@@ -165,10 +183,11 @@ __device__ __forceinline__ void outer_64_inverse(const Tables& a, const Dft8& df
   }
   const Stacked second = [&] {
     if constexpr (Tables::kFolded)
-      return stacked_conjugate(a.second_inverse[i], a.zero);
+      return stacked_conjugate(a.second_inverse(i), a.zero);
     else
       return dft8.inverse;
   }();
+  const Phases between = a.between_inverse(i);
   u32 re[2][4], im[2][4];
 #pragma unroll
   for (int q = 0; q < 4; ++q) {
@@ -178,7 +197,7 @@ __device__ __forceinline__ void outer_64_inverse(const Tables& a, const Dft8& df
       const int n5 = 2 * q + e;
       z[e] = {word(in_re[e], q), word(in_im[e], q)};
       if (!(Tables::kFolded && n5 == kMiddle)) z[e] = times_conjugate(z[e], a.inverse.get(n5));
-      z[e] = times_conjugate(sum_columns(second, z[e]), a.between_inverse[i]);
+      z[e] = times_conjugate(sum_columns(second, z[e]), between);
     }
     u32 even, odd;
     real_of_conjugate_sum(last, z[0], z[1], even, odd);

@@ -14,14 +14,6 @@
 
 namespace ffc::cuda {
 
-/// body(integral_constant 0), .., body(integral_constant COUNT - 1): what an index decides is decided when compiling.
-template <int COUNT, class Body>
-__device__ __forceinline__ void unrolled(Body body) {
-  [&]<int... I>(std::integer_sequence<int, I...>) {
-    (body(std::integral_constant<int, I>()), ...);
-  }(std::make_integer_sequence<int, COUNT>());
-}
-
 /// TENSORS: of each segment. `Row`: of Samples.
 template <class At, class Row, int FREE_BYTES, int... TENSORS>
 struct RingShape {
@@ -75,18 +67,19 @@ struct RowTable {
     int length;          // 0: not wanted, or a row of a pair that there is not
     int unused;
   };
-  struct __align__(8) Item {
+  struct __align__(16) Item {
     int index, channel;  // that the row belongs to (cursor.cuh); of none: -1
+    int cursor, b;       // the cursor's item and row
   };
   static constexpr int kTensors = Views::kRead + Views::kWritten, kEntries = kTensors * ROWS;
   /// Behind the entries and the item there is room for what a kernel has to remember of a row.
-  static constexpr int kItem = 16 * kEntries, kState = kItem + 16, kStateBytes = 32, kBytes = kState + kStateBytes;
+  static constexpr int kItem = 16 * kEntries, kState = kItem + 16, kStateBytes = 48, kBytes = kState + kStateBytes;
 
   __device__ static __forceinline__ void set(u32 table, const Views& views, const Cursor& item, int length,
                                              int thread) {
     if (thread > kEntries) return;
     if (thread == kEntries) {
-      shared_at<Item>(table + kItem) = item.done() ? Item{-1, -1} : Item{item.item, item.h};
+      shared_at<Item>(table + kItem) = {item.done() ? -1 : item.item, item.h, item.item, item.b};
       return;
     }
     const int b = item.b + thread % ROWS;
@@ -105,27 +98,24 @@ struct Ring {
   using Table = RowTable<Access, Views, Shape::kRows>;
   static constexpr int kWords = 4 * Shape::kChunks;
   // Of the row in hand, the next one, the one after, and the one before, which other warps may still have in hand.
-  static constexpr int kTables = 4, kTableBytes = kTables * Table::kBytes;
+  static constexpr int kTables = 4, kCursor = kTables * Table::kBytes, kTableBytes = kCursor + 48;
+  static_assert(sizeof(Cursor) <= kTableBytes - kCursor, "room for a cursor");
 
   const Views& view;
   int length, thread;
-  u32 slots;  // this thread's place in the first one
+  u32 slots;  // the first one
   u32 tables;
-  u32 turn = 0;  // the table of the row in hand, in bytes
-  Cursor ahead;  // the row after the next one
+  u32 turn = 0;  // the table of the row in hand
 
   /// `tables`: kTableBytes of shared memory. A barrier.
   __device__ __forceinline__ Ring(const Views& views, const Cursor& start, int row_length, u32 memory, u32 table_memory,
                                   int own_thread)
-      : view(views),
-        length(row_length),
-        thread(own_thread),
-        slots(memory + 16 * own_thread),
-        tables(table_memory),
-        ahead(start) {
-    look_ahead(0);
-    ahead.advance(), look_ahead(1);
-    ahead.advance(), look_ahead(2);
+      : view(views), length(row_length), thread(own_thread), slots(memory), tables(table_memory) {
+    if (thread == 0) shared_at<Cursor>(tables + kCursor) = start;  // where no registers are kept for it
+    Cursor row = start;
+    look_up(row, 0);
+    row.advance(), look_up(row, 1);
+    row.advance(), look_up(row, 2);
     __syncthreads();
     unrolled<Shape::kSlots>([&](auto step) { fill<step.value>(table(0)); });
   }
@@ -144,12 +134,16 @@ struct Ring {
     return shared_at<State>(table(kTables - 1) + Table::kState);
   }
   __device__ __forceinline__ void advance() {
-    turn = (turn + Table::kBytes) % kTableBytes;
-    ahead.advance(), look_ahead(2);
+    turn = (turn + 1) % kTables;
+    const typename Table::Item next = Table::item(table(1));
+    Cursor after_next = shared_at<Cursor>(tables + kCursor);
+    after_next.item = next.cursor, after_next.h = next.channel, after_next.b = next.b;
+    after_next.advance(), look_up(after_next, 2);
   }
 
-  /// Addresses are computed anew from here on, which costs less than to spill them.
-  __device__ __forceinline__ void renew() { thread = opaque(thread); }
+  /// Addresses are computed anew from here on, which costs less than to spill them. `same_thread`: the compiler does
+  /// not know that it is.
+  __device__ __forceinline__ void renew(int same_thread) { thread = same_thread, turn = opaque(turn); }
 
   /// The COUNT steps from STEP on, of this thread: x[i], chunks in words. refill() must follow, once x has been used.
   template <int COUNT, int STEP>
@@ -198,11 +192,13 @@ struct Ring {
   }
 
  private:
-  __device__ __forceinline__ u32 table(int after) const {
-    return tables + (turn + after * Table::kBytes) % kTableBytes;
+  __device__ __forceinline__ u32 table(int after) const { return tables + (turn + after) % kTables * Table::kBytes; }
+  __device__ __forceinline__ void look_up(const Cursor& row, int after) {
+    Table::set(table(after), view, row, length, thread);
   }
-  __device__ __forceinline__ void look_ahead(int after) { Table::set(table(after), view, ahead, length, thread); }
-  __device__ __forceinline__ u32 slot(int step) const { return slots + step % Shape::kSlots * Shape::kSlotBytes; }
+  __device__ __forceinline__ u32 slot(int step) const {
+    return slots + 16 * thread + step % Shape::kSlots * Shape::kSlotBytes;
+  }
   template <int STEP>
   __device__ __forceinline__ void fill(u32 rows) const {
     constexpr auto kStep = Shape::step_of(STEP);

@@ -44,6 +44,10 @@ struct Aligned {
     return rows.data +
            8 * (static_cast<long long>(b) * rows.batch_chunks + static_cast<long long>(h) * rows.channel_chunks);
   }
+  /// The same place, `count` rows of the batch on.
+  __device__ static __forceinline__ std::uint16_t* below(const RowsView& rows, std::uint16_t* row, int count) {
+    return row + static_cast<long long>(rows.batch_chunks) * (8 * count);
+  }
   /// Samples [at, at + 8); zeros past `length`.
   __device__ static __forceinline__ uint4 load(const std::uint16_t* row, int at, int length) {
     return at < length ? __ldcs(reinterpret_cast<const uint4*>(row + at)) : make_uint4(0, 0, 0, 0);
@@ -66,6 +70,9 @@ struct Aligned {
 struct Any {
   __device__ static __forceinline__ std::uint16_t* row(const RowsView& rows, int b, int h) {
     return rows.data + b * rows.batch_stride + h * rows.channel_stride;
+  }
+  __device__ static __forceinline__ std::uint16_t* below(const RowsView& rows, std::uint16_t* row, int count) {
+    return row + rows.batch_stride * count;
   }
   __device__ static __forceinline__ uint4 load(const std::uint16_t* row, int at, int length) {
     u32 v[4];

@@ -49,11 +49,13 @@ struct StagedForward {
   // Constants of every column, one copy for the teams of a block: two products a point less, and more to read. It was
   // slower of 4096 points (pairs: 0.33 ms instead of 0.30) and of 1024 in single rows (0.111 instead of 0.104).
   static constexpr bool kColumned = At::O == 8 && (PAIRS || At::M > 1024);
-  // Pairs have the larger errors.
-  using InnerTables = Inner<R, R == 8, PAIRS && At::M >= 8192>;
+  // Pairs have the larger errors; of bfloat16 they are those of its last bit.
+  using InnerTables = Inner<R, R == 8, PAIRS && At::M >= 8192 && Type::kIsHalf>;
+  // Plain right-angle rows of 8192 and 16384 points have few registers for their many warps.
+  using Outer = OuterTables<At, PAIRS, (At::O == 64 && At::kUnitsPerWarp > 1), !PAIRS && !GATED && At::M >= 8192>;
   using ColumnTables = ColumnInner<At, PAIRS>;
   static constexpr int kColumnBytes = kColumned ? ColumnTables::kTableBytes : 0;
-  static constexpr int kTableBytes = kColumned ? 0 : InnerTables::kTableBytes + OuterTables<At, PAIRS>::kTableBytes;
+  static constexpr int kTableBytes = kColumned ? 0 : InnerTables::kTableBytes + Outer::kTableBytes;
   // Samples and gates of a row are on their way while the one before is computed (longer rows: streamed.cuh).
   static constexpr int kRoom =
       (225 * 1024 / kBlocks - kColumnBytes) / kTeams - 2 * At::kPlane - Row::kScaleBytes - kTableBytes;
@@ -70,8 +72,8 @@ struct StagedForward {
                                     (Row::kScaleBytes + 127) / 128 * 128;
   static constexpr int kSharedBytes = kTeams * kTeamBytes + kColumnBytes;
   static constexpr bool kByStage = !GATED && Type::kIsHalf;  // the results' scales
-  // The energies of the next row are found while this one is turned back.
-  static constexpr bool kAhead = !GATED && Type::kIsHalf;
+  // The energies of the next row are found while this one is turned back, where registers suffice.
+  static constexpr bool kAhead = !GATED && Type::kIsHalf && (PAIRS || At::M < 16384);
   static constexpr float kSpectrumGain = static_cast<float>(spectrum_gain(kSizes[ROW]));
 
   static constexpr int kColumns = 2 * At::kColumnsPerWarp;
@@ -136,7 +138,7 @@ __global__ void __launch_bounds__(StagedForward<ROW, PAIRS, GATED, Type, Access>
     if constexpr (Kernel::kColumned)
       return ColumnOuter<At, PAIRS>(lane, warp, zero);
     else
-      return OuterTables<At, PAIRS>(lane, warp, zero, tables + Kernel::InnerTables::kTableBytes);
+      return typename Kernel::Outer(lane, warp, zero, tables + Kernel::InnerTables::kTableBytes);
   }();
   if (Kernel::kColumned && Kernel::kTeams > 1) __syncthreads();  // the first team's tables are everyone's
   Tile held[Kernel::kHeld ? Kernel::kColumns : 2][R];

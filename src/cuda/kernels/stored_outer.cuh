@@ -19,9 +19,12 @@ struct HeldOuter {
     }
   };
   Stacked first, last;
-  Phases between_forward[U], between_inverse[U], second_forward[U], second_inverse[U];
+  Phases between_forward[U], between_back[U], second_forward[U], second_back[U];
   Turns forward, inverse;
   u32 zero;
+
+  __device__ __forceinline__ Phases between_inverse(int i) const { return between_back[i]; }
+  __device__ __forceinline__ Phases second_inverse(int i) const { return second_back[i]; }
 };
 
 /// `Outer`: tables that lie in shared memory, the same for all warps.
@@ -52,7 +55,7 @@ struct StoredOuter {
 #pragma unroll
       for (int i = 0; i < U; ++i) {
         second(forward_of_warp, i, lane) = both(outer.between_forward[i], outer.second_forward[i]);
-        second(inverse_of_warp, i, lane) = both(outer.between_inverse[i], outer.second_inverse[i]);
+        second(inverse_of_warp, i, lane) = both(outer.between_inverse(i), outer.second_inverse(i));
       }
     // The turns of two n5 side by side.
     __syncthreads();
@@ -83,8 +86,7 @@ struct StoredOuter {
     held.last = stacked(stage(inverse_of_warp, lane), zero);
     if constexpr (kSecond)
 #pragma unroll
-      for (int i = 0; i < U; ++i)
-        get(second(inverse_of_warp, i, lane), held.between_inverse[i], held.second_inverse[i]);
+      for (int i = 0; i < U; ++i) get(second(inverse_of_warp, i, lane), held.between_back[i], held.second_back[i]);
     held.inverse = {turns_inverse + lane};
     return held;
   }

@@ -19,18 +19,21 @@ constexpr bool streams(const Size& size, bool pairs, bool gated) {
   return 4 * size.points + (pairs ? 2 : 1) * 2 * size.points * (gated ? 3 : 1) > 225 * 1024;
 }
 
-/// OWN_BYTES: of shared memory that the kernel has for itself, from kFixedBytes on.
-template <int ROW, bool PAIRS, class Type, class Access, int OWN_BYTES, int... TENSORS>
+/// FRUGAL: constants of the way back are made of those of the way there, and where things lie is found anew at every
+/// step, which takes instructions for registers. OWN_BYTES: of shared memory that the kernel has for itself, from
+/// kFixedBytes on.
+template <int ROW, bool PAIRS, class Type, class Access, bool FRUGAL, int OWN_BYTES, int... TENSORS>
 struct Streamed {
   using At = Layout<ROW, kSizes[ROW].warps, true>;
   using Row = Samples<At, PAIRS, Type, Access>;
   static constexpr int kRows = Row::kRows, R = At::R, kThreads = At::kThreads;
-  using InnerTables = Inner<R, R == 8, PAIRS>;  // pairs have the larger errors
-  using Outer = OuterTables<At, PAIRS>;
+  // Pairs have the larger errors; of bfloat16 they are those of its last bit.
+  using InnerTables = Inner<R, R == 8, PAIRS && Type::kIsHalf>;
+  using Outer = OuterTables<At, PAIRS, true, FRUGAL>;
   // The matrices of the shifted stage, the same for all warps, are taken from shared memory when their turn comes.
   static constexpr int kStageBytes = 2 * 32 * static_cast<int>(sizeof(Phases));
   static constexpr int kTableBytes = InnerTables::kTableBytes + Outer::kTableBytes + kStageBytes;
-  static constexpr int kRowTableBytes = 4 * 16 * (8 * kRows + 3);  // of the ring, with up to eight tensors
+  static constexpr int kRowTableBytes = 4 * 16 * (8 * kRows + 4) + 48;  // of the ring, with up to eight tensors
   static constexpr int kRowTable = (2 * At::kPlane + kTableBytes + Row::kScaleBytes + 15) / 16 * 16;
   static constexpr int kFixedBytes = (kRowTable + kRowTableBytes + 127) / 128 * 128;
   static constexpr int kRingOffset = kFixedBytes + OWN_BYTES;
@@ -40,25 +43,29 @@ struct Streamed {
   static constexpr int kWords = 4 * Row::kTogether;
   static constexpr int kFormed = PAIRS ? 0 : At::kPlane;  // where samples lie in the exchange
 
-  int thread, warp, lane;
+  u32 memory;
+  int thread;
   ExchangePlaces<At> exchange;
   Row row;
   InnerTables inner;
   Outer outer;
   Phases* stages;
 
+  __device__ __forceinline__ int warp() const { return thread >> 5; }
+  __device__ __forceinline__ int lane() const { return thread & 31; }
+
   /// A barrier must follow: tables are in shared memory.
   __device__ __forceinline__ Streamed(unsigned char* shared, int own_thread, u32 zero, int batch, int length)
-      : thread(own_thread),
-        warp(threadIdx.x >> 5),
-        lane(threadIdx.x & 31),
+      : memory(shared_address(shared)),
+        thread(own_thread),
         exchange(kept(ExchangePlaces<At>(shared_address(shared), own_thread))),
         row{kept(SamplePlaces<At>(shared_address(shared) + kFormed, own_thread)),
             reinterpret_cast<Scale*>(shared + 2 * At::kPlane + kTableBytes), batch, length},
-        inner(lane, warp, zero, shared + 2 * At::kPlane),
-        outer(lane, warp, zero, shared + 2 * At::kPlane + InnerTables::kTableBytes),
+        inner(lane(), warp(), zero, shared + 2 * At::kPlane),
+        outer(lane(), warp(), zero, shared + 2 * At::kPlane + InnerTables::kTableBytes),
         stages(reinterpret_cast<Phases*>(shared + 2 * At::kPlane + InnerTables::kTableBytes + Outer::kTableBytes)) {
-    if (warp == 0) stages[lane] = {outer.first.c, outer.first.s}, stages[32 + lane] = {outer.last.c, outer.last.s};
+    if (warp() == 0)
+      stages[lane()] = {outer.first.c, outer.first.s}, stages[32 + lane()] = {outer.last.c, outer.last.s};
   }
 
   /// The samples, the first segment of the ring, times their gate if `gated`, into the exchange.
@@ -104,13 +111,13 @@ struct Streamed {
   /// What has been formed, as columns in the exchange. `energy`: 0 for a row of zeros.
   __device__ __forceinline__ RowScales<kRows> outer_forward(float (&energy)[kRows]) {
     bool raw;
-    outer.first = stacked(stages[lane], outer.zero);
-    const RowScales<kRows> scale = row.row_scales(lane, raw, energy);
+    outer.first = stacked(stages[lane()], outer.zero);
+    const RowScales<kRows> scale = row.row_scales(lane(), raw, energy);
     if (PAIRS && !raw) {
       row.rescale(scale, thread);
       __syncthreads();
     }
-    row.template outer<true, PAIRS>(outer, inner.dft8, row.unit(0), scale, raw, warp, lane, exchange);
+    row.template outer<true, PAIRS>(outer, inner.dft8, row.unit(0), scale, raw, warp(), lane(), exchange);
     __syncthreads();
     return scale;
   }
@@ -121,7 +128,7 @@ struct Streamed {
     renew();
 #pragma unroll 1  // the instruction cache is small: 30 % of a backward pass of 32768 points
     for (int i = 0; i < At::kColumnsPerWarp; ++i) {
-      const int pair = warp * At::kColumnsPerWarp + i;
+      const int pair = warp() * At::kColumnsPerWarp + i;
       Tile x[2][R];
       load_columns<At>(exchange, i, x);
       inner.forward(x);
@@ -132,7 +139,7 @@ struct Streamed {
     __syncthreads();
   }
 
-  __device__ __forceinline__ Stacked last_stage() const { return stacked(stages[32 + lane], outer.zero); }
+  __device__ __forceinline__ Stacked last_stage() const { return stacked(stages[32 + lane()], outer.zero); }
   /// `last`: the last stage, times what the results are scaled by.
   __device__ __forceinline__ void outer_back(const Stacked& last) {
     renew();
@@ -187,15 +194,20 @@ struct Streamed {
     if (PAIRS) __syncthreads();
   }
 
-  /// A new step: addresses are computed anew, which costs less than the registers to keep them.
+  /// A new step. Addresses are computed anew from where things lie, which costs less than the registers to keep them.
   __device__ __forceinline__ void renew() {
-    exchange = kept(exchange), row.places = kept(row.places), thread = opaque(thread);
+    thread = opaque(thread);
+    if constexpr (FRUGAL)
+      exchange = named(ExchangePlaces<At>(memory, thread)),
+      row.places = named(SamplePlaces<At>(memory + kFormed, thread));
+    else
+      exchange = kept(exchange), row.places = kept(row.places);
   }
   /// The same where the ring is used. Its own addresses may stay where registers suffice: 4 % of 16384 points.
   template <class Ring>
   __device__ __forceinline__ void renew(Ring& ring) {
     renew();
-    if constexpr (R == 8) ring.renew();
+    if constexpr (R == 8) ring.renew(thread);
   }
 
  private:

@@ -32,9 +32,12 @@ struct KeptSum {
       : sums(kept + static_cast<long long>(block) * (kBytes / 16)), scale(sums + kPoints / 4) {}
 };
 
+/// Kernels that are faster if they keep few constants and addresses (streamed.cuh); the others are up to 3 % slower.
+constexpr bool is_frugal(const Size& size, bool pairs, bool half) { return pairs ? !half : size.points > 16384; }
+
 template <int ROW, bool PAIRS, class Type, class Access>
-using StreamedBackward =
-    Streamed<ROW, PAIRS, Type, Access, keeps_in_shared_memory(kSizes[ROW]) ? 4 * kSizes[ROW].points : 0, 2, 2, 1>;
+using StreamedBackward = Streamed<ROW, PAIRS, Type, Access, is_frugal(kSizes[ROW], PAIRS, Type::kIsHalf),
+                                  keeps_in_shared_memory(kSizes[ROW]) ? 4 * kSizes[ROW].points : 0, 2, 2, 1>;
 
 /// What is read: dy and its gate; u and its gate; dy again. What is written.
 struct BackwardViews {
@@ -84,6 +87,8 @@ __global__ void __launch_bounds__(StreamedBackward<ROW, PAIRS, Type, Access>::kT
     RunningScale sum;
     int summed;  // the item of the sum
     RowExponents<kRows> of_g;
+    int exponent[kRows];  // of the results, or kNotFinite
+    float factor;
   };
   if (thread == 0) ring.template state_before<State>().summed = -1;
   // Where things lie is found anew at every step of 32768 points; of 16384 there are registers to keep it (3 %).
@@ -102,13 +107,14 @@ __global__ void __launch_bounds__(StreamedBackward<ROW, PAIRS, Type, Access>::kT
   };
   auto channel = [&] { return ChannelScale(p.factors, p.skip, ring.item().channel, Kernel::kSpectrumGain); };
   for (; ring.item().index >= 0; ring.advance()) {
-    RowScales<kRows> scale;
     const u32* const item_spectrum = spectrum();
     const ChannelScale item_channel = channel();
     // A row of a pair that is not finite has travelled as zeros.
+    constexpr int kNotFinite = kLargestExponent + 1;
     auto finish = [&](int r) {
-      const float factor = PAIRS && !scale.finite[r] ? __int_as_float(0x7fffffff) : item_channel.factor;
-      return Finish<Type>(scale.exponent[r], factor, true);
+      const State& state = ring.template state<State>();
+      const bool finite = !PAIRS || state.exponent[r] != kNotFinite;
+      return Finish<Type>(state.exponent[r], finite ? state.factor : __int_as_float(0x7fffffff), true);
     };
 #pragma unroll 1
     for (int pass = 0; pass < 2; ++pass) {
@@ -123,37 +129,48 @@ __global__ void __launch_bounds__(StreamedBackward<ROW, PAIRS, Type, Access>::kT
         u32 others = 0;
         rows.renew(ring);
         unrolled<kRows>([&](auto r) {
-          u32 x[Shape::kGroups][kWords];
+          // Samples of a pair go where its results have been, once all have been read.
+          constexpr int kWaiting = PAIRS ? Shape::kGroups : 1;
+          u32 x[kWaiting][kWords];
           rows.template results<1, r.value>(ring,
                                             {{BackwardViews::kDpregate, BackwardViews::kU, true},
                                              {BackwardViews::kDu, BackwardViews::kPregate, gated}},
                                             finish(r.value), [&](int group, const auto& factors) {
+                                              u32(&formed)[kWords] = x[group % kWaiting];
 #pragma unroll
-                                              for (int i = 0; i < kWords; ++i) x[group][i] = factors[0][i];
-                                              others |= rows.form_piece(r.value, group, x[group], factors[1], gated);
+                                              for (int i = 0; i < kWords; ++i) formed[i] = factors[0][i];
+                                              others |= rows.form_piece(r.value, group, formed, factors[1], gated);
+                                              if (!PAIRS) rows.row.put(r.value, group, formed);
                                             });
-          if (PAIRS) __syncthreads();  // where this row's results have been
+          if constexpr (PAIRS) {
+            __syncthreads();
 #pragma unroll
-          for (int group = 0; group < Shape::kGroups; ++group) rows.row.put(r.value, group, x[group]);
+            for (int group = 0; group < Shape::kGroups; ++group) rows.row.put(r.value, group, x[group]);
+          }
         });
         rows.template form_others<BackwardViews::kU>(ring, others, gated);
         __syncthreads();
         if (!views.sums() && !views.c()) break;
       }
       float energy[kRows];
-      scale = rows.outer_forward(energy);
+      const RowScales<kRows> scale = rows.outer_forward(energy);
       const RowExponents<kRows> exponents(scale, energy);
+      if (rows.thread == 0) {
+        State& state = ring.template state<State>();
+#pragma unroll
+        for (int r = 0; r < kRows; ++r) state.exponent[r] = !PAIRS || scale.finite[r] ? scale.exponent[r] : kNotFinite;
+        state.factor = item_channel.factor;
+        if (pass == 0) state.of_g = exponents;
+      }
       Addition addition{};
-      if (pass == 0) {
-        if (thread == 0) ring.template state<State>().of_g = exponents;
-      } else if (views.sums()) {
+      if (pass == 1 && views.sums()) {
         const State& before = ring.template state_before<State>();
         const int groups = (p.work.batch + kRows - 1) / kRows;
         RunningScale sum = before.summed == ring.item().index
                                ? before.sum
                                : RunningScale((groups + p.work.splits - 1) / p.work.splits);
         addition = sum.add(exponents, ring.template state<State>().of_g);
-        if (thread == 0) {
+        if (rows.thread == 0) {
           ring.template state<State>().sum = sum, ring.template state<State>().summed = ring.item().index;
           if (p.work.together == 1) p.sum_factors[split()] = sum.factor();
         }
@@ -169,16 +186,16 @@ __global__ void __launch_bounds__(StreamedBackward<ROW, PAIRS, Type, Access>::kT
       rows.columns([&](int pair, Tile(&x)[2][R]) {
         if (views.sums()) {
           if (pass == 0)
-            store_spectrum<R>(spectrum_of_g, pair, rows.lane, x);
+            store_spectrum<R>(spectrum_of_g, pair, rows.lane(), x);
           else
 #pragma unroll
             for (int k3 = 0; k3 < R; ++k3)
-              add_to_sum<Type>(own_sums, spectrum_of_g, (pair * R + k3) * 32 + rows.lane, {x[0][k3], x[1][k3]},
+              add_to_sum<Type>(own_sums, spectrum_of_g, (pair * R + k3) * 32 + rows.lane(), {x[0][k3], x[1][k3]},
                                addition);
         }
         if (!wanted) return false;
         Tile H[2][R];
-        load_lasting_spectrum<R>(own_spectrum, pair, rows.lane, H);
+        load_lasting_spectrum<R>(own_spectrum, pair, rows.lane(), H);
         own_channel.apply(H);
         conjugate<R>(H, conjugated);
         multiply<R>(x, H);
@@ -189,12 +206,12 @@ __global__ void __launch_bounds__(StreamedBackward<ROW, PAIRS, Type, Access>::kT
     if (views.sums() && ring.item_ends()) {
       uint4* const to = reinterpret_cast<uint4*>(p.sums) + split() * (M / 4);
       if (p.work.together == 1) {  // every thread stores what it has added, and only it has read H there
-        const int from = rows.warp * Kernel::At::kColumnsPerWarp * R * 32 + rows.lane;
+        const int from = rows.warp() * Kernel::At::kColumnsPerWarp * R * 32 + rows.lane();
 #pragma unroll
         for (int i = 0; i < Kernel::At::kColumnsPerWarp * R; ++i) to[from + 32 * i] = own_sums[from + 32 * i];
       } else {
         const RunningScale sum = ring.template state<State>().sum;
-        if (thread == 0) *kept.scale = sum.words();
+        if (rows.thread == 0) *kept.scale = sum.words();
         cluster_arrive(), cluster_wait();  // both have done with H, and their sums are there
         const KeptSum<ROW> other(p.kept, blockIdx.x ^ 1);
         add_sums<M, Kernel::kThreads>(to, p.sum_factors + split(), kept.sums, sum, other.sums,

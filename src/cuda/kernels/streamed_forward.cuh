@@ -13,8 +13,8 @@ inline constexpr int kForwardSplits = GATED ? 4 : 1;
 
 /// GATED: with a pregate, a postgate, or both.
 template <int ROW, bool PAIRS, bool GATED, class Type, class Access>
-using StreamedForward =
-    std::conditional_t<GATED, Streamed<ROW, PAIRS, Type, Access, 0, 2, 1>, Streamed<ROW, PAIRS, Type, Access, 0, 1>>;
+using StreamedForward = std::conditional_t<GATED, Streamed<ROW, PAIRS, Type, Access, false, 0, 2, 1>,
+                                           Streamed<ROW, PAIRS, Type, Access, false, 0, 1>>;
 
 /// GATED: the samples and both gates; else the samples. Then y.
 template <bool GATED>
@@ -53,7 +53,7 @@ __global__ void __launch_bounds__(StreamedForward<ROW, PAIRS, GATED, Type, Acces
     const RowScales<kRows> scale = rows.outer_forward(energy);
     rows.columns([&](int pair, Tile(&x)[2][R]) {
       Tile H[2][R];
-      load_spectrum<R>(spectrum, pair, rows.lane, H);
+      load_spectrum<R>(spectrum, pair, rows.lane(), H);
       channel.apply(H);
       multiply<R>(x, H);
       return true;

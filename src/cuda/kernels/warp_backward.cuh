@@ -27,36 +27,21 @@ __global__ void __launch_bounds__(WarpBackward<ROW, PAIRS>::kThreads, WarpBackwa
   extern __shared__ __align__(16) unsigned char shared[];
   const Transform transform(lane, threadIdx.x / 32, p.work.batch >> 31, shared);
 
-  // Rows first, .. of a tensor as halves with scales.
-  auto load = [&](const RowsView& rows, int b, int h, u32(&words)[R]) {
-    load_row<R, Access>(rows, b < p.work.batch, b, h, lane, p.length, words);
-  };
-  struct Samples {
-    u32 x[kSlots][kRows][R];
-    int stored[kSlots][kRows], exponent[kSlots][kRows];
-    bool finite[kSlots][kRows];
-  };
+  const int left = p.length - 2 * lane;
+  using Samples = RowsInHand<ROW, PAIRS, kSlots>;
+  // Rows b, b + 1, .. of a tensor, times their gates, as halves with scales.
   auto prepare = [&](const RowsView& rows, const RowsView& gate, bool gated, int b, int h, Samples& s) {
+    const LaneRows<Access> of_channel(rows, b, h, lane), gates(gate, b, h, lane);
+    typename Samples::Words factors;
 #pragma unroll
-    for (int i = 0; i < kSlots; ++i) {
-      float energy[kRows];
-#pragma unroll
-      for (int r = 0; r < kRows; ++r) {
-        u32 factors[R];
-        load(rows, b + kRows * i + r, h, s.x[i][r]);
-        if (gated) load(gate, b + kRows * i + r, h, factors);
-        const Scale scale = to_halves<Type, PAIRS>(s.x[i][r], factors, gated);
-        energy[r] = static_cast<float>(scale.energy), s.stored[i][r] = scale.stored;
-      }
-      const RowScales<kRows> scale = RowScales<kRows>::template of<Transform::M>(energy, s.stored[i]);
+    for (int i = 0; i < kSlots; ++i)
 #pragma unroll
       for (int r = 0; r < kRows; ++r) {
-        s.exponent[i][r] = scale.exponent[r], s.finite[i][r] = scale.finite[r];
-        const u32 down = half_power_of_two(s.stored[i][r] - s.exponent[i][r]) * 0x10001u;
-#pragma unroll
-        for (int n3 = 0; n3 < R; ++n3) s.x[i][r][n3] = mul(s.x[i][r][n3], down);
+        const int n = kRows * i + r, present = b + n < p.work.batch ? left : 0;
+        of_channel.load(n, present, s.x[i][r]);
+        if (gated) gates.load(n, present, factors[i][r]);
       }
-    }
+    s.template prepare<Type>(factors, gated, p.work.batch - b);
   };
   auto first_stage = [&](const Samples& s, const int (&mask)[kSlots], Tile(&z)[kSlots][R]) {
 #pragma unroll
@@ -132,18 +117,17 @@ __global__ void __launch_bounds__(WarpBackward<ROW, PAIRS>::kThreads, WarpBackwa
           float2 y[kRows][R];
           auto write = [&](const RowsView& rows, const RowsView& gate, const Samples& s) {
             if (rows.data == nullptr) return;
+            const LaneRows<Access> to(rows, b, h, lane), gates(gate, b, h, lane);
 #pragma unroll
             for (int r = 0; r < kRows; ++r) {
-              const int at = b + kRows * i + r;
-              if (at >= p.work.batch || !(mask[i] >> r & 1)) continue;
-              u32 words[R], factors[R];
-#pragma unroll
-              for (int n3 = 0; n3 < R; ++n3) factors[n3] = 0;
-              if (gate.data) load(gate, at, h, factors);
+              const int n = kRows * i + r;
+              if (b + n >= p.work.batch || !(mask[i] >> r & 1)) continue;
+              u32 words[R], factors[R]{};
+              if (gate.data) gates.load(n, left, factors);
               const Finish<Type> finish(s.exponent[i][r], !PAIRS || s.finite[i][r] ? channel.factor : nan,
                                         gate.data != nullptr);
               finish.finish(y[r], factors, words);
-              store_row<R, Access>(rows, at, h, lane, p.length, words);
+              to.store(n, left, words);
             }
           };
           if (want_dx) {

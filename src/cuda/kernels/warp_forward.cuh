@@ -41,16 +41,21 @@ __global__ void __launch_bounds__(WarpForward<ROW, PAIRS, FROM_TAPS>::kThreads,
   ChannelScale channel;
   int channel_held = -1;
   u32 next[kSlots][kRows][R], next_gate[kSlots][kRows][R];
-  auto fetch = [&] {
-    if (at.done()) return;
+  const int left = p.length - 2 * lane;
+  auto fetch_rows = [&](const RowsView& rows, u32(&words)[kSlots][kRows][R]) {
+    const LaneRows<Access> of_channel(rows, at.b, at.h, lane);
 #pragma unroll
     for (int i = 0; i < kSlots; ++i)
 #pragma unroll
       for (int r = 0; r < kRows; ++r) {
-        const int b = at.b + kRows * i + r;
-        load_row<R, Access>(p.u, b < p.work.batch, b, at.h, lane, p.length, next[i][r]);
-        if (pregated) load_row<R, Access>(p.pregate, b < p.work.batch, b, at.h, lane, p.length, next_gate[i][r]);
+        const int n = kRows * i + r;
+        of_channel.load(n, at.b + n < p.work.batch ? left : 0, words[i][r]);
       }
+  };
+  auto fetch = [&] {
+    if (at.done()) return;
+    fetch_rows(p.u, next);
+    if (pregated) fetch_rows(p.pregate, next_gate);
   };
   fetch();
   wait_for_kernel_before();  // the spectrum
@@ -74,31 +79,17 @@ __global__ void __launch_bounds__(WarpForward<ROW, PAIRS, FROM_TAPS>::kThreads,
       channel.apply(H);
     }
 
+    RowsInHand<ROW, PAIRS, kSlots> rows;
+#pragma unroll
+    for (int i = 0; i < kSlots; ++i)
+#pragma unroll
+      for (int r = 0; r < kRows; ++r)
+#pragma unroll
+        for (int n3 = 0; n3 < R; ++n3) rows.x[i][r][n3] = next[i][r][n3];
+    rows.template prepare<Type>(next_gate, pregated, p.work.batch - first);
     Tile z[kSlots][R];
-    int exponents[kSlots][kRows];
-    bool finite[kSlots][kRows];
 #pragma unroll
-    for (int i = 0; i < kSlots; ++i) {
-      u32 x[kRows][R];
-      float energy[kRows];
-      int stored[kRows];
-#pragma unroll
-      for (int r = 0; r < kRows; ++r) {
-#pragma unroll
-        for (int n3 = 0; n3 < R; ++n3) x[r][n3] = next[i][r][n3];
-        const Scale scale = to_halves<Type, PAIRS>(x[r], next_gate[i][r], pregated);
-        stored[r] = scale.stored, energy[r] = static_cast<float>(scale.energy);
-      }
-      const RowScales<kRows> scale = RowScales<kRows>::template of<Transform::M>(energy, stored);
-#pragma unroll
-      for (int r = 0; r < kRows; ++r) {
-        exponents[i][r] = scale.exponent[r], finite[i][r] = scale.finite[r];
-        const u32 factor = half_power_of_two(stored[r] - exponents[i][r]) * 0x10001u;
-#pragma unroll
-        for (int n3 = 0; n3 < R; ++n3) x[r][n3] = mul(x[r][n3], factor);
-      }
-      transform.first_stage(x, z[i]);
-    }
+    for (int i = 0; i < kSlots; ++i) transform.first_stage(rows.x[i], z[i]);
     at.advance();
     fetch();
 
@@ -110,23 +101,32 @@ __global__ void __launch_bounds__(WarpForward<ROW, PAIRS, FROM_TAPS>::kThreads,
 #pragma unroll
       for (int e = 0; e < 2; ++e) z[(n + e) / R][(n + e) % R] = narrow(times(X[e], wide_phases(H[0][(n + e) % R])));
     }
-#pragma unroll
-    for (int i = 0; i < kSlots; ++i) {
+    const LaneRows<Access> postgates(p.postgate, first, h, lane), results(p.y, first, h, lane);
+    const int present = p.work.batch - first;
+    // Postgates are asked for a transform ahead, but in pairs, where there are no registers for them.
+    u32 gate[kSlots][kRows][R]{};
+    auto fetch_postgate = [&](int i, int r) {
+      const int n = kRows * i + r;
+      if (postgated) postgates.load(n, n < present ? left : 0, gate[i][r]);
+    };
+    if constexpr (!PAIRS) fetch_postgate(0, 0);
+    unrolled<kSlots>([&](auto slot) {
+      constexpr int i = slot.value;
+      if constexpr (!PAIRS && i + 1 < kSlots) fetch_postgate(i + 1, 0);
       float2 y[kRows][R];
       transform.inverse(z[i], y);
 #pragma unroll
       for (int r = 0; r < kRows; ++r) {
-        const int b = first + kRows * i + r;
-        if (b >= p.work.batch) continue;
-        u32 gate[R]{};
-        if (postgated) load_row<R, Access>(p.postgate, true, b, h, lane, p.length, gate);
+        const int n = kRows * i + r;
+        if (n >= present) return;
+        if constexpr (PAIRS) fetch_postgate(i, r);
         const float nan = __int_as_float(0x7fffffff);
-        const Finish<Type> finish(exponents[i][r], !PAIRS || finite[i][r] ? channel.factor : nan, postgated);
+        const Finish<Type> finish(rows.exponent[i][r], !PAIRS || rows.finite[i][r] ? channel.factor : nan, postgated);
         u32 words[R];
-        finish.finish(y[r], gate, words);
-        store_row<R, Access>(p.y, b, h, lane, p.length, words);
+        finish.finish(y[r], gate[i][r], words);
+        results.store(n, left, words);
       }
-    }
+    });
   }
 }
 

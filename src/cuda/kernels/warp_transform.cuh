@@ -133,21 +133,86 @@ __device__ __forceinline__ void load_spectrum(const u32* spectrum, int lane, Til
   load_spectrum(lane, h, [&](int i) { return reinterpret_cast<const uint2*>(spectrum)[i]; });
 }
 
-/// R words of a row: samples 64 n3 + 2 lane, .. + 1.
-template <int R, class Access>
-__device__ __forceinline__ void load_row(const RowsView& rows, bool present, int b, int h, int lane, int length,
-                                         u32 (&words)[R]) {
-  const std::uint16_t* row = Access::row(rows, b, h) + 2 * lane;
-  const int left = present ? length - 2 * lane : 0;
+/// A lane's samples of the rows that a warp has in hand, u or u pregate, as halves on their way through the transform.
+template <int ROW, bool PAIRS, int SLOTS>
+struct RowsInHand {
+  static constexpr int R = kSizes[ROW].radix, kRows = PAIRS ? 2 : 1;
+  using Words = u32[SLOTS][kRows][R];
+  Words x;
+  int exponent[SLOTS][kRows];
+  bool finite[SLOTS][kRows];
+
+  /// Of words as loaded; `present` rows are there, the others are zeros. All are looked at before a branch: one by one
+  /// each would wait for its own sum.
+  template <class Type>
+  __device__ __forceinline__ void prepare(const Words& pregate, bool gated, int present) {
+    Words halves;
+    Scale scale[SLOTS][kRows];
+    bool rare = false;
+    auto each = [&](auto f) {
 #pragma unroll
-  for (int n3 = 0; n3 < R; ++n3) words[n3] = Access::load_2(row, 64 * n3, left);
-}
-template <int R, class Access>
-__device__ __forceinline__ void store_row(const RowsView& rows, int b, int h, int lane, int length,
-                                          const u32 (&words)[R]) {
-  std::uint16_t* row = Access::row(rows, b, h) + 2 * lane;
+      for (int i = 0; i < SLOTS; ++i)
 #pragma unroll
-  for (int n3 = 0; n3 < R; ++n3) Access::store_2(row, 64 * n3, length - 2 * lane, words[n3]);
-}
+        for (int r = 0; r < kRows; ++r) f(halves[i][r], scale[i][r], i, r);
+    };
+    each([&](u32(&half)[R], Scale& own, int i, int r) {
+#pragma unroll
+      for (int n3 = 0; n3 < R; ++n3) half[n3] = x[i][r][n3];
+      own = {to_ordinary_halves<Type>(half, pregate[i][r], gated), 0};
+      rare |= !is_ordinary(own.energy) & (kRows * i + r < present);
+    });
+    if (rare)
+      each([&](u32(&half)[R], Scale& own, int i, int r) {
+        if (is_ordinary(own.energy)) return;
+#pragma unroll
+        for (int n3 = 0; n3 < R; ++n3) half[n3] = x[i][r][n3];
+        own = to_scaled_halves<Type, PAIRS>(half, pregate[i][r], gated);
+      });
+#pragma unroll
+    for (int i = 0; i < SLOTS; ++i) {
+      float energy[kRows];
+      int stored[kRows];
+#pragma unroll
+      for (int r = 0; r < kRows; ++r)
+        energy[r] = static_cast<float>(scale[i][r].energy), stored[r] = scale[i][r].stored;
+      const RowScales<kRows> rows = RowScales<kRows>::template of<kSizes[ROW].points>(energy, stored);
+#pragma unroll
+      for (int r = 0; r < kRows; ++r) {
+        exponent[i][r] = rows.exponent[r], finite[i][r] = rows.finite[r];
+        // A group is a row, so its scale is near the row's: between -8 and 8.
+        const u32 factor = two_halves(stored[r] - rows.exponent[r]);
+#pragma unroll
+        for (int n3 = 0; n3 < R; ++n3) x[i][r][n3] = mul(halves[i][r][n3], factor);
+      }
+    }
+  }
+};
+
+/// A lane's samples 2 lane, .. + 1 of rows b, b + 1, .. of a channel. One address for all of them: to make one for
+/// every access would be a fifth of a kernel's instructions.
+template <class Access>
+struct LaneRows {
+  const RowsView& rows;
+  std::uint16_t* first;
+
+  __device__ __forceinline__ LaneRows(const RowsView& of, int b, int h, int lane)
+      : rows(of), first(base(Access::row(of, b, h) + 2 * lane)) {}
+  /// R words of row b + i: samples 64 n3 + 2 lane, .. + 1. `left`: the row's samples from the lane's first one on.
+  template <int R>
+  __device__ __forceinline__ void load(int i, int left, u32 (&words)[R]) const {
+    const std::uint16_t* row = at(i);
+#pragma unroll
+    for (int n3 = 0; n3 < R; ++n3) words[n3] = Access::load_2(row, 64 * n3, left);
+  }
+  template <int R>
+  __device__ __forceinline__ void store(int i, int left, const u32 (&words)[R]) const {
+    std::uint16_t* row = at(i);
+#pragma unroll
+    for (int n3 = 0; n3 < R; ++n3) Access::store_2(row, 64 * n3, left, words[n3]);
+  }
+
+ private:
+  __device__ __forceinline__ std::uint16_t* at(int i) const { return i ? base(Access::below(rows, first, i)) : first; }
+};
 
 }  // namespace ffc::cuda

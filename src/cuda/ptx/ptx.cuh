@@ -152,6 +152,17 @@ __device__ __forceinline__ T opaque(T value) {
   return value;
 }
 
+/// An address that is computed once for all that is at constant distances from it, and not for every access anew; where
+/// there is none, not at all.
+template <class T>
+__device__ __forceinline__ T base(T address) {
+  if constexpr (sizeof(T) == 8)
+    asm("" : "+l"(address));
+  else
+    asm("" : "+r"(address));
+  return address;
+}
+
 /// The barrier `id` (1 to 15) of `threads` threads.
 __device__ __forceinline__ void barrier(int id, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");

@@ -5,9 +5,19 @@
 
 #include <cuda_fp16.h>
 
+#include <utility>
+
 #include "cuda/ptx/ptx.cuh"
 
 namespace ffc::cuda {
+
+/// body(integral_constant 0), .., body(integral_constant COUNT - 1): what an index decides is decided when compiling.
+template <int COUNT, class Body>
+__device__ __forceinline__ void unrolled(Body body) {
+  [&]<int... I>(std::integer_sequence<int, I...>) {
+    (body(std::integral_constant<int, I>()), ...);
+  }(std::make_integer_sequence<int, COUNT>());
+}
 
 struct Tile {
   u32 re, im;
@@ -17,6 +27,11 @@ struct Tile {
 struct Phases {
   u32 c, s;
 };
+
+/// Rows as columns. Done where it is asked for, not once before a loop.
+__device__ __forceinline__ Phases transposed(Phases p) {
+  return {transpose_8x8(opaque(p.c)), transpose_8x8(opaque(p.s))};
+}
 
 struct WideTile {
   float2 re, im;

@@ -110,6 +110,10 @@ template <class T>
 T opaque(T value) {
   return value;
 }
+template <class T>
+T base(T address) {
+  return address;
+}
 inline void barrier(int id, int threads) { emulated::block_barrier(id, threads); }
 inline void cluster_arrive() { emulated::cluster_arrive(); }
 inline void cluster_wait() { emulated::cluster_wait(); }

@@ -1,12 +1,9 @@
-// The one place where kernels are instantiated: compiled once for every row of the table, with FFC_SIZE_ROW its index.
+// The one place where forward kernels are instantiated: compiled once for every row of the table, with FFC_SIZE_ROW its
+// index.
 #include "cuda/instances.h"
-#include "cuda/kernels/filter_gradient.cuh"
 #include "cuda/kernels/filter_spectrum.cuh"
-#include "cuda/kernels/staged_backward.cuh"
 #include "cuda/kernels/staged_forward.cuh"
-#include "cuda/kernels/streamed_backward.cuh"
 #include "cuda/kernels/streamed_forward.cuh"
-#include "cuda/kernels/warp_backward.cuh"
 #include "cuda/kernels/warp_forward.cuh"
 
 namespace ffc::cuda {
@@ -55,78 +52,39 @@ Kernel forward_kernel() {
   }
 }
 
-template <int ROW, bool PAIRS, class Type, class Access>
-Kernel backward_kernel() {
-  if constexpr (kSizes[ROW].outer == 1) {
-    using K = WarpBackward<ROW, PAIRS>;
-    return {reinterpret_cast<const void*>(&warp_backward<ROW, PAIRS, Type, Access>),
-            "warp_backward",
-            K::kThreads,
-            K::kSharedBytes,
-            WarpTransform<ROW, PAIRS>::kRows * K::kSlots,
-            K::kThreads / 32};
-  } else if constexpr (kSizes[ROW].points <= kLargestStagedBackward) {
-    using K = StagedBackward<ROW, PAIRS, Type, Access>;
-    return {reinterpret_cast<const void*>(&staged_backward<ROW, PAIRS, Type, Access>),
-            "staged_backward",
-            K::kThreads,
-            K::kSharedBytes,
-            K::kRows * K::kTeams,
-            1};
-  } else {
-    using K = StreamedBackward<ROW, PAIRS, Type, Access>;
-    return {reinterpret_cast<const void*>(&streamed_backward<ROW, PAIRS, Type, Access>),
-            "streamed_backward",
-            K::kThreads,
-            K::kSharedBytes,
-            K::kRows,
-            1,
-            kBlocksTogether,
-            1,
-            false,
-            kMostInSum * K::kRows,
-            KeptSum<ROW>::kBytes};
-  }
-}
-
 template <int ROW, bool PAIRS, class Type>
-void add_rows(RowKernels& kernels) {
+void add_rows(ForwardKernels& kernels) {
   constexpr int kType = Type::kIsHalf ? 0 : 1;
-  auto& plain = kernels.forward[PAIRS][false][kType];
-  auto& gated = kernels.forward[PAIRS][true][kType];
+  auto& plain = kernels.rows[PAIRS][false][kType];
+  auto& gated = kernels.rows[PAIRS][true][kType];
   plain[0] = forward_kernel<ROW, PAIRS, false, Type, Aligned>();
   gated[0] = forward_kernel<ROW, PAIRS, true, Type, Aligned>();
   plain[1] = gated[1] = forward_kernel<ROW, PAIRS, true, Type, Any>();  // rows at any address: one kernel for both
-  auto& plain_from_taps = kernels.forward_from_taps[PAIRS][false][kType];
-  auto& gated_from_taps = kernels.forward_from_taps[PAIRS][true][kType];
+  auto& plain_from_taps = kernels.from_taps[PAIRS][false][kType];
+  auto& gated_from_taps = kernels.from_taps[PAIRS][true][kType];
   plain_from_taps[0] = warp_forward_kernel<ROW, PAIRS, false, true, Type, Aligned>();
   gated_from_taps[0] = warp_forward_kernel<ROW, PAIRS, true, true, Type, Aligned>();
   plain_from_taps[1] = gated_from_taps[1] = warp_forward_kernel<ROW, PAIRS, true, true, Type, Any>();
-  kernels.backward[PAIRS][kType][0] = backward_kernel<ROW, PAIRS, Type, Aligned>();
-  kernels.backward[PAIRS][kType][1] = backward_kernel<ROW, PAIRS, Type, Any>();
 }
 
 template <int ROW>
-RowKernels make() {
+ForwardKernels make() {
   using Spectrum = FilterSpectrum<ROW>;
-  using Gradient = FilterGradient<ROW>;
-  RowKernels kernels;
+  ForwardKernels kernels;
   add_rows<ROW, false, Half>(kernels), add_rows<ROW, false, BFloat>(kernels);
   if constexpr (kSizes[ROW].points >= kSmallestPairs)
     add_rows<ROW, true, Half>(kernels), add_rows<ROW, true, BFloat>(kernels);
   kernels.spectrum = {reinterpret_cast<const void*>(&filter_spectrum<ROW>), "filter_spectrum", Spectrum::F::kThreads,
                       Spectrum::kSharedBytes};
   kernels.spectrum.parts = Spectrum::F::kParts;
-  kernels.gradient = {reinterpret_cast<const void*>(&filter_gradient<ROW>), "filter_gradient", Gradient::F::kThreads,
-                      Gradient::kSharedBytes};
   return kernels;
 }
 
 }  // namespace
 
 template <>
-const RowKernels& row_kernels<FFC_SIZE_ROW>() {
-  static const RowKernels kernels = make<FFC_SIZE_ROW>();
+const ForwardKernels& forward_kernels<FFC_SIZE_ROW>() {
+  static const ForwardKernels kernels = make<FFC_SIZE_ROW>();
   return kernels;
 }
 
