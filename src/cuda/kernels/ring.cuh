@@ -106,16 +106,15 @@ struct Ring {
   u32 slots;  // the first one
   u32 tables;
   u32 turn = 0;  // the table of the row in hand
+  Cursor ahead;  // the row after the next one
 
   /// `tables`: kTableBytes of shared memory. A barrier.
   __device__ __forceinline__ Ring(const Views& views, const Cursor& start, int row_length, u32 memory, u32 table_memory,
                                   int own_thread)
-      : view(views), length(row_length), thread(own_thread), slots(memory), tables(table_memory) {
-    if (thread == 0) shared_at<Cursor>(tables + kCursor) = start;  // where no registers are kept for it
-    Cursor row = start;
-    look_up(row, 0);
-    row.advance(), look_up(row, 1);
-    row.advance(), look_up(row, 2);
+      : view(views), length(row_length), thread(own_thread), slots(memory), tables(table_memory), ahead(start) {
+    look_up(ahead, 0);
+    ahead.advance(), look_up(ahead, 1);
+    ahead.advance(), look_up(ahead, 2);
     __syncthreads();
     unrolled<Shape::kSlots>([&](auto step) { fill<step.value>(table(0)); });
   }
@@ -135,15 +134,12 @@ struct Ring {
   }
   __device__ __forceinline__ void advance() {
     turn = (turn + 1) % kTables;
-    const typename Table::Item next = Table::item(table(1));
-    Cursor after_next = shared_at<Cursor>(tables + kCursor);
-    after_next.item = next.cursor, after_next.h = next.channel, after_next.b = next.b;
-    after_next.advance(), look_up(after_next, 2);
+    ahead.advance(), look_up(ahead, 2);
   }
 
   /// Addresses are computed anew from here on, which costs less than to spill them. `same_thread`: the compiler does
   /// not know that it is.
-  __device__ __forceinline__ void renew(int same_thread) { thread = same_thread, turn = opaque(turn); }
+  __device__ __forceinline__ void renew(int same_thread) { thread = same_thread; }
 
   /// The COUNT steps from STEP on, of this thread: x[i], chunks in words. refill() must follow, once x has been used.
   template <int COUNT, int STEP>

@@ -33,7 +33,7 @@ struct KeptSum {
 };
 
 /// Kernels that are faster if they keep few constants and addresses (streamed.cuh); the others are up to 3 % slower.
-constexpr bool is_frugal(const Size& size, bool pairs, bool half) { return pairs ? !half : size.points > 16384; }
+constexpr bool is_frugal(const Size& size, bool pairs, bool half) { return size.points > 16384 || (pairs && !half); }
 
 template <int ROW, bool PAIRS, class Type, class Access>
 using StreamedBackward = Streamed<ROW, PAIRS, Type, Access, is_frugal(kSizes[ROW], PAIRS, Type::kIsHalf),
@@ -107,14 +107,13 @@ __global__ void __launch_bounds__(StreamedBackward<ROW, PAIRS, Type, Access>::kT
   };
   auto channel = [&] { return ChannelScale(p.factors, p.skip, ring.item().channel, Kernel::kSpectrumGain); };
   for (; ring.item().index >= 0; ring.advance()) {
+    RowScales<kRows> scale;
     const u32* const item_spectrum = spectrum();
     const ChannelScale item_channel = channel();
     // A row of a pair that is not finite has travelled as zeros.
-    constexpr int kNotFinite = kLargestExponent + 1;
     auto finish = [&](int r) {
-      const State& state = ring.template state<State>();
-      const bool finite = !PAIRS || state.exponent[r] != kNotFinite;
-      return Finish<Type>(state.exponent[r], finite ? state.factor : __int_as_float(0x7fffffff), true);
+      const float factor = PAIRS && !scale.finite[r] ? __int_as_float(0x7fffffff) : item_channel.factor;
+      return Finish<Type>(scale.exponent[r], factor, true);
     };
 #pragma unroll 1
     for (int pass = 0; pass < 2; ++pass) {
@@ -153,15 +152,9 @@ __global__ void __launch_bounds__(StreamedBackward<ROW, PAIRS, Type, Access>::kT
         if (!views.sums() && !views.c()) break;
       }
       float energy[kRows];
-      const RowScales<kRows> scale = rows.outer_forward(energy);
+      scale = rows.outer_forward(energy);
       const RowExponents<kRows> exponents(scale, energy);
-      if (rows.thread == 0) {
-        State& state = ring.template state<State>();
-#pragma unroll
-        for (int r = 0; r < kRows; ++r) state.exponent[r] = !PAIRS || scale.finite[r] ? scale.exponent[r] : kNotFinite;
-        state.factor = item_channel.factor;
-        if (pass == 0) state.of_g = exponents;
-      }
+      if (pass == 0 && rows.thread == 0) ring.template state<State>().of_g = exponents;
       Addition addition{};
       if (pass == 1 && views.sums()) {
         const State& before = ring.template state_before<State>();
