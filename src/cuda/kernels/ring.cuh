@@ -67,19 +67,18 @@ struct RowTable {
     int length;          // 0: not wanted, or a row of a pair that there is not
     int unused;
   };
-  struct __align__(16) Item {
+  struct __align__(8) Item {
     int index, channel;  // that the row belongs to (cursor.cuh); of none: -1
-    int cursor, b;       // the cursor's item and row
   };
   static constexpr int kTensors = Views::kRead + Views::kWritten, kEntries = kTensors * ROWS;
   /// Behind the entries and the item there is room for what a kernel has to remember of a row.
-  static constexpr int kItem = 16 * kEntries, kState = kItem + 16, kStateBytes = 48, kBytes = kState + kStateBytes;
+  static constexpr int kItem = 16 * kEntries, kState = kItem + 16, kStateBytes = 32, kBytes = kState + kStateBytes;
 
   __device__ static __forceinline__ void set(u32 table, const Views& views, const Cursor& item, int length,
                                              int thread) {
     if (thread > kEntries) return;
     if (thread == kEntries) {
-      shared_at<Item>(table + kItem) = {item.done() ? -1 : item.item, item.h, item.item, item.b};
+      shared_at<Item>(table + kItem) = item.done() ? Item{-1, -1} : Item{item.item, item.h};
       return;
     }
     const int b = item.b + thread % ROWS;
@@ -98,8 +97,7 @@ struct Ring {
   using Table = RowTable<Access, Views, Shape::kRows>;
   static constexpr int kWords = 4 * Shape::kChunks;
   // Of the row in hand, the next one, the one after, and the one before, which other warps may still have in hand.
-  static constexpr int kTables = 4, kCursor = kTables * Table::kBytes, kTableBytes = kCursor + 48;
-  static_assert(sizeof(Cursor) <= kTableBytes - kCursor, "room for a cursor");
+  static constexpr int kTables = 4, kTableBytes = kTables * Table::kBytes;
 
   const Views& view;
   int length, thread;

@@ -33,7 +33,7 @@ struct Streamed {
   // The matrices of the shifted stage, the same for all warps, are taken from shared memory when their turn comes.
   static constexpr int kStageBytes = 2 * 32 * static_cast<int>(sizeof(Phases));
   static constexpr int kTableBytes = InnerTables::kTableBytes + Outer::kTableBytes + kStageBytes;
-  static constexpr int kRowTableBytes = 4 * 16 * (8 * kRows + 4) + 48;  // of the ring, with up to eight tensors
+  static constexpr int kRowTableBytes = 4 * 16 * (8 * kRows + 3);  // of the ring, with up to eight tensors
   static constexpr int kRowTable = (2 * At::kPlane + kTableBytes + Row::kScaleBytes + 15) / 16 * 16;
   static constexpr int kFixedBytes = (kRowTable + kRowTableBytes + 127) / 128 * 128;
   static constexpr int kRingOffset = kFixedBytes + OWN_BYTES;

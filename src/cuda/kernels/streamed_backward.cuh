@@ -32,7 +32,7 @@ struct KeptSum {
       : sums(kept + static_cast<long long>(block) * (kBytes / 16)), scale(sums + kPoints / 4) {}
 };
 
-/// Kernels that are faster if they keep few constants and addresses (streamed.cuh); the others are up to 3 % slower.
+/// Kernels that are faster if they keep few constants and addresses (streamed.cuh); the others are up to 2 % slower.
 constexpr bool is_frugal(const Size& size, bool pairs, bool half) { return size.points > 16384 || (pairs && !half); }
 
 template <int ROW, bool PAIRS, class Type, class Access>
@@ -87,8 +87,6 @@ __global__ void __launch_bounds__(StreamedBackward<ROW, PAIRS, Type, Access>::kT
     RunningScale sum;
     int summed;  // the item of the sum
     RowExponents<kRows> of_g;
-    int exponent[kRows];  // of the results, or kNotFinite
-    float factor;
   };
   if (thread == 0) ring.template state_before<State>().summed = -1;
   // Where things lie is found anew at every step of 32768 points; of 16384 there are registers to keep it (3 %).
