@@ -66,9 +66,9 @@ endif()
 # of its own (instantiate_forward.cu, instantiate_backward.cu), so that all cores compile at a time; likewise each type of
 # samples of short convolutions.
 #
-# ptxas fits registers in two ways. By the lower of its levels the sources below spill less, most of them nothing: of
-# bfloat16 backward passes of 4096 and 8192 points are 5 to 10 % faster for it (pairs of 8192 at float16 2 to 4 % slower),
-# plain pairs of 1024 forward 4 %. Other forward passes become up to 1.5 % slower, and 32768 points spill more.
+# At level 2 of 0 to 10 (5 is what it does by itself) ptxas makes these kernels spill less, most of them nothing:
+# docs/PERFORMANCE.md has what each gained on sm_90; other forward passes become up to 1.5 % slower, and 32768 points
+# spill more. A source holds a pass of a size, its filter's kernel too.
 set(ffc_cuda_lower_level forward_256 forward_1024 backward_512 backward_1024 backward_2048 backward_4096 backward_8192)
 
 function(add_cuda_engine target)
@@ -89,9 +89,10 @@ function(add_cuda_engine target)
       file(CONFIGURE OUTPUT ${source}
         CONTENT "#define FFC_SIZE_ROW ${row}\n#include \"cuda/instantiate_${pass}.cu\"\n")
       target_sources(${target} PRIVATE ${source})
-      set(options)
+      set(options "")
       if(${pass}_${points} IN_LIST ffc_cuda_lower_level)
         list(APPEND options "-Xptxas=--register-usage-level=2")
+        list(REMOVE_ITEM ffc_cuda_lower_level ${pass}_${points})
       endif()
       if(FFC_CUDA_NO_SPILLS)
         list(APPEND options "-Xptxas=--warn-on-spills,--warn-on-local-memory-usage,--warning-as-error")
@@ -99,6 +100,9 @@ function(add_cuda_engine target)
       set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${options}")
     endforeach()
   endforeach()
+  if(ffc_cuda_lower_level)
+    message(FATAL_ERROR "ffc_cuda_lower_level names sources that there are not: ${ffc_cuda_lower_level}")
+  endif()
   foreach(type 0 1 2)  # of DType: f16, bf16, f32
     set(source ${PROJECT_BINARY_DIR}/cuda/short_${type}.cu)
     file(CONFIGURE OUTPUT ${source} CONTENT "#define FFC_SHORT_TYPE ${type}\n#include \"cuda/short/instantiate.cu\"\n")

@@ -519,6 +519,8 @@ TEST_CASE("a row that is not finite") {
   for (const double value : {std::nan(""), double(INFINITY)}) {
     check_not_finite<4>(value);
 #ifndef FFC_EMULATED_QUICK
+    check_not_finite<1>(value);
+    check_not_finite<2>(value);
     check_not_finite<3>(value);
     check_not_finite<6>(value);
     check_not_finite<8>(value);
@@ -529,6 +531,8 @@ TEST_CASE("a row that is not finite") {
 TEST_CASE("a row of zeros beside a loud gradient") {
   check_silent_row<4>();
 #if !defined(FFC_EMULATED_QUICK) || defined(FFC_EMULATED_LONGEST)
+  check_silent_row<1>();
+  check_silent_row<2>();
   check_silent_row<8>();
   check_silent_row<9>();
 #endif
@@ -547,6 +551,8 @@ TEST_CASE("the largest inputs") {
   check_largest<4, Half>(60000, 1);
   check_largest<4, BFloat>(1e38, 3);
 #ifndef FFC_EMULATED_QUICK
+  check_largest<1, Half>(60000, 1);
+  check_largest<2, BFloat>(1e38, 3);
   check_largest<3, BFloat>(1e38, 3);
   check_largest<6, Half>(60000, 1);
   check_largest<6, BFloat>(1e38, 3);
@@ -558,6 +564,8 @@ TEST_CASE("constant rows") {
   check_constant_rows<4, false, BFloat>(2.3e38, 1e-7);
   check_constant_rows<4, false, BFloat>(2.3e38, 1e-35);
 #ifndef FFC_EMULATED_QUICK
+  check_constant_rows<1, false, BFloat>(2.3e38, 1e-7);
+  check_constant_rows<2, true, BFloat>(2.3e38, 1e-7);
   check_constant_rows<3, false, BFloat>(2.3e38, 1e-7);
   check_constant_rows<3, true, BFloat>(2.3e38, 1e-7);
   check_constant_rows<6, true, BFloat>(2.3e38, 1e-7);

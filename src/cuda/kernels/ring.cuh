@@ -110,9 +110,9 @@ struct Ring {
   __device__ __forceinline__ Ring(const Views& views, const Cursor& start, int row_length, u32 memory, u32 table_memory,
                                   int own_thread)
       : view(views), length(row_length), thread(own_thread), slots(memory), tables(table_memory), ahead(start) {
-    look_up(ahead, 0);
-    ahead.advance(), look_up(ahead, 1);
-    ahead.advance(), look_up(ahead, 2);
+    look_ahead(0);
+    ahead.advance(), look_ahead(1);
+    ahead.advance(), look_ahead(2);
     __syncthreads();
     unrolled<Shape::kSlots>([&](auto step) { fill<step.value>(table(0)); });
   }
@@ -132,7 +132,7 @@ struct Ring {
   }
   __device__ __forceinline__ void advance() {
     turn = (turn + 1) % kTables;
-    ahead.advance(), look_up(ahead, 2);
+    ahead.advance(), look_ahead(2);
   }
 
   /// Addresses are computed anew from here on, which costs less than to spill them. `same_thread`: the compiler does
@@ -187,9 +187,7 @@ struct Ring {
 
  private:
   __device__ __forceinline__ u32 table(int after) const { return tables + (turn + after) % kTables * Table::kBytes; }
-  __device__ __forceinline__ void look_up(const Cursor& row, int after) {
-    Table::set(table(after), view, row, length, thread);
-  }
+  __device__ __forceinline__ void look_ahead(int after) { Table::set(table(after), view, ahead, length, thread); }
   __device__ __forceinline__ u32 slot(int step) const {
     return slots + 16 * thread + step % Shape::kSlots * Shape::kSlotBytes;
   }

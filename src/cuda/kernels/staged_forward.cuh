@@ -51,8 +51,10 @@ struct StagedForward {
   static constexpr bool kColumned = At::O == 8 && (PAIRS || At::M > 1024);
   // Pairs have the larger errors; of bfloat16 they are those of its last bit.
   using InnerTables = Inner<R, R == 8, PAIRS && At::M >= 8192 && Type::kIsHalf>;
-  // Plain right-angle rows of 8192 and 16384 points have few registers for their many warps.
-  using Outer = OuterTables<At, PAIRS, (At::O == 64 && At::kUnitsPerWarp > 1), !PAIRS && !GATED && At::M >= 8192>;
+  // Of plain right-angle rows a multiprocessor has two or three blocks of 8192 and 16384 points, and each few
+  // registers.
+  using Outer = OuterTables<At, PAIRS, (At::O == 64 && At::kUnitsPerWarp > 1),
+                            !PAIRS && !GATED && (At::M == 8192 || At::M == 16384)>;
   using ColumnTables = ColumnInner<At, PAIRS>;
   static constexpr int kColumnBytes = kColumned ? ColumnTables::kTableBytes : 0;
   static constexpr int kTableBytes = kColumned ? 0 : InnerTables::kTableBytes + Outer::kTableBytes;
@@ -73,7 +75,7 @@ struct StagedForward {
   static constexpr int kSharedBytes = kTeams * kTeamBytes + kColumnBytes;
   static constexpr bool kByStage = !GATED && Type::kIsHalf;  // the results' scales
   // The energies of the next row are found while this one is turned back, where registers suffice.
-  static constexpr bool kAhead = !GATED && Type::kIsHalf && (PAIRS || At::M < 16384);
+  static constexpr bool kAhead = !GATED && Type::kIsHalf && (PAIRS || At::M != 16384);
   static constexpr float kSpectrumGain = static_cast<float>(spectrum_gain(kSizes[ROW]));
 
   static constexpr int kColumns = 2 * At::kColumnsPerWarp;

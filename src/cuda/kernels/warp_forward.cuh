@@ -118,7 +118,7 @@ __global__ void __launch_bounds__(WarpForward<ROW, PAIRS, FROM_TAPS>::kThreads,
 #pragma unroll
       for (int r = 0; r < kRows; ++r) {
         const int n = kRows * i + r;
-        if (n >= present) return;
+        if (n >= present) break;
         if constexpr (PAIRS) fetch_postgate(i, r);
         const float nan = __int_as_float(0x7fffffff);
         const Finish<Type> finish(rows.exponent[i][r], !PAIRS || rows.finite[i][r] ? channel.factor : nan, postgated);

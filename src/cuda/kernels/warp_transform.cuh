@@ -133,7 +133,8 @@ __device__ __forceinline__ void load_spectrum(const u32* spectrum, int lane, Til
   load_spectrum(lane, h, [&](int i) { return reinterpret_cast<const uint2*>(spectrum)[i]; });
 }
 
-/// A lane's samples of the rows that a warp has in hand, u or u pregate, as halves on their way through the transform.
+/// A lane's samples of the rows that a warp has in hand, times a gate or not, as halves on their way through the
+/// transform.
 template <int ROW, bool PAIRS, int SLOTS>
 struct RowsInHand {
   static constexpr int R = kSizes[ROW].radix, kRows = PAIRS ? 2 : 1;
@@ -145,7 +146,7 @@ struct RowsInHand {
   /// Of words as loaded; `present` rows are there, the others are zeros. All are looked at before a branch: one by one
   /// each would wait for its own sum.
   template <class Type>
-  __device__ __forceinline__ void prepare(const Words& pregate, bool gated, int present) {
+  __device__ __forceinline__ void prepare(const Words& gate, bool gated, int present) {
     Words halves;
     Scale scale[SLOTS][kRows];
     bool rare = false;
@@ -158,7 +159,7 @@ struct RowsInHand {
     each([&](u32(&half)[R], Scale& own, int i, int r) {
 #pragma unroll
       for (int n3 = 0; n3 < R; ++n3) half[n3] = x[i][r][n3];
-      own = {to_ordinary_halves<Type>(half, pregate[i][r], gated), 0};
+      own = {to_ordinary_halves<Type>(half, gate[i][r], gated), 0};
       rare |= !is_ordinary(own.energy) & (kRows * i + r < present);
     });
     if (rare)
@@ -166,7 +167,7 @@ struct RowsInHand {
         if (is_ordinary(own.energy)) return;
 #pragma unroll
         for (int n3 = 0; n3 < R; ++n3) half[n3] = x[i][r][n3];
-        own = to_scaled_halves<Type, PAIRS>(half, pregate[i][r], gated);
+        own = to_scaled_halves<Type, PAIRS>(half, gate[i][r], gated);
       });
 #pragma unroll
     for (int i = 0; i < SLOTS; ++i) {
@@ -188,8 +189,8 @@ struct RowsInHand {
   }
 };
 
-/// A lane's samples 2 lane, .. + 1 of rows b, b + 1, .. of a channel. One address for all of them: to make one for
-/// every access would be a fifth of a kernel's instructions.
+/// A lane's samples 2 lane, .. + 1 of rows b, b + 1, .. of a channel. One address a row, from that of the first: to
+/// make one for every access would be a fifth of a kernel's instructions.
 template <class Access>
 struct LaneRows {
   const RowsView& rows;
