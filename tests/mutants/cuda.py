@@ -118,7 +118,6 @@ STREAMED = [
      "columns are not turned"),
     (TILE, "return {transpose_8x8(opaque(p.c)), transpose_8x8(opaque(p.s))};", "return p;",
      "constants of the way back are those of the way there"),
-    (RING, "ahead.advance(), look_ahead(2);\n  }", "look_ahead(2);\n  }", "the cursor stays where it is"),
 ]  # fmt: skip
 
 WANTED = [
