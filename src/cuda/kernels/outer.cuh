@@ -14,11 +14,15 @@
 
 namespace ffc::cuda {
 
+/// Whether a warp has several units, and their factors are folded.
+template <class At>
+inline constexpr bool kFolds = At::O == 64 && At::kUnitsPerWarp > 1;
+
 /// FOLDED: the factor that a unit alone decides, exp(-2 pi i 8 c (K - s) / M) or exp(-2 pi i 64 n3 (K - s) / M), is
 /// part of the constants of the stages beside it; the rest, by n5, is the same for all warps and lies in shared memory.
 /// FRUGAL: on the way back rows are columns, so the constants of a unit, folded into stages, are transposed when their
 /// turn comes, an instruction each, and do not take four registers a unit beside those of the way there.
-template <class At, bool PAIRS, bool FOLDED = (At::O == 64 && At::kUnitsPerWarp > 1), bool FRUGAL = false>
+template <class At, bool PAIRS, bool FOLDED = kFolds<At>, bool FRUGAL = false>
 struct OuterTables {
   using LayoutType = At;
   static constexpr int U = At::kUnitsPerWarp;

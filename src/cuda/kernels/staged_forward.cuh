@@ -53,8 +53,7 @@ struct StagedForward {
   using InnerTables = Inner<R, R == 8, PAIRS && At::M >= 8192 && Type::kIsHalf>;
   // Of plain right-angle rows a multiprocessor has two or three blocks of 8192 and 16384 points, and each few
   // registers.
-  using Outer = OuterTables<At, PAIRS, (At::O == 64 && At::kUnitsPerWarp > 1),
-                            !PAIRS && !GATED && (At::M == 8192 || At::M == 16384)>;
+  using Outer = OuterTables<At, PAIRS, kFolds<At>, !PAIRS && !GATED && (At::M == 8192 || At::M == 16384)>;
   using ColumnTables = ColumnInner<At, PAIRS>;
   static constexpr int kColumnBytes = kColumned ? ColumnTables::kTableBytes : 0;
   static constexpr int kTableBytes = kColumned ? 0 : InnerTables::kTableBytes + Outer::kTableBytes;
