@@ -47,11 +47,11 @@ struct Kernel {
 struct ForwardKernels {
   // [right-angle, pairs][plain, gated][fp16, bf16][rows aligned to 16 bytes, any]; of short rows also from taps.
   Kernel rows[2][2][2][2], from_taps[2][2][2][2];
-  Kernel spectrum;
+  Kernel spectrum[2];  // [right-angle, pairs]
 };
 struct BackwardKernels {
   Kernel rows[2][2][2];  // [right-angle, pairs][fp16, bf16][aligned, any]
-  Kernel gradient;
+  Kernel gradient[2];    // [right-angle, pairs]
 };
 
 /// A function each for a row, each in its own object file.

@@ -50,15 +50,19 @@ void add_rows(BackwardKernels& kernels) {
   rows[1] = backward_kernel<ROW, PAIRS, Type, Any>();
 }
 
+template <int ROW, bool PAIRS>
+void add_rows(BackwardKernels& kernels) {
+  add_rows<ROW, PAIRS, Half>(kernels), add_rows<ROW, PAIRS, BFloat>(kernels);
+  using Gradient = FilterGradient<ROW, PAIRS>;
+  kernels.gradient[PAIRS] = {reinterpret_cast<const void*>(&filter_gradient<ROW, PAIRS>), "filter_gradient",
+                             Gradient::F::kThreads, Gradient::kSharedBytes};
+}
+
 template <int ROW>
 BackwardKernels make() {
-  using Gradient = FilterGradient<ROW>;
   BackwardKernels kernels;
-  add_rows<ROW, false, Half>(kernels), add_rows<ROW, false, BFloat>(kernels);
-  if constexpr (kSizes[ROW].points >= kSmallestPairs)
-    add_rows<ROW, true, Half>(kernels), add_rows<ROW, true, BFloat>(kernels);
-  kernels.gradient = {reinterpret_cast<const void*>(&filter_gradient<ROW>), "filter_gradient", Gradient::F::kThreads,
-                      Gradient::kSharedBytes};
+  add_rows<ROW, false>(kernels);
+  if constexpr (kSizes[ROW].points >= kSmallestPairs) add_rows<ROW, true>(kernels);
   return kernels;
 }
 

@@ -67,16 +67,20 @@ void add_rows(ForwardKernels& kernels) {
   plain_from_taps[1] = gated_from_taps[1] = warp_forward_kernel<ROW, PAIRS, true, true, Type, Any>();
 }
 
+template <int ROW, bool PAIRS>
+void add_rows(ForwardKernels& kernels) {
+  add_rows<ROW, PAIRS, Half>(kernels), add_rows<ROW, PAIRS, BFloat>(kernels);
+  using Spectrum = FilterSpectrum<ROW, PAIRS>;
+  kernels.spectrum[PAIRS] = {reinterpret_cast<const void*>(&filter_spectrum<ROW, PAIRS>), "filter_spectrum",
+                             Spectrum::F::kThreads, Spectrum::kSharedBytes};
+  kernels.spectrum[PAIRS].parts = Spectrum::F::kParts;
+}
+
 template <int ROW>
 ForwardKernels make() {
-  using Spectrum = FilterSpectrum<ROW>;
   ForwardKernels kernels;
-  add_rows<ROW, false, Half>(kernels), add_rows<ROW, false, BFloat>(kernels);
-  if constexpr (kSizes[ROW].points >= kSmallestPairs)
-    add_rows<ROW, true, Half>(kernels), add_rows<ROW, true, BFloat>(kernels);
-  kernels.spectrum = {reinterpret_cast<const void*>(&filter_spectrum<ROW>), "filter_spectrum", Spectrum::F::kThreads,
-                      Spectrum::kSharedBytes};
-  kernels.spectrum.parts = Spectrum::F::kParts;
+  add_rows<ROW, false>(kernels);
+  if constexpr (kSizes[ROW].points >= kSmallestPairs) add_rows<ROW, true>(kernels);
   return kernels;
 }
 

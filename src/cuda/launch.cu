@@ -127,8 +127,7 @@ FoldView view(const Fold& f, bool pairs) {
 }
 
 SpectrumParameters parameters(const SpectrumJob& job) {
-  return {view(job.k, job.filter_dtype),          view(job.k_rev, job.filter_dtype),
-          view(job.fold, job.variant.pairs),      job.variant.pairs,
+  return {view(job.k, job.filter_dtype), view(job.k_rev, job.filter_dtype), view(job.fold, job.variant.pairs),
           static_cast<u32*>(job.spectrum.values), job.spectrum.factors};
 }
 
@@ -136,7 +135,7 @@ SpectrumParameters parameters(const SpectrumJob& job) {
 
 int launch_spectrum(const SpectrumJob& job, void* stream) {
   const SpectrumParameters p = parameters(job);
-  const Kernel& kernel = forward_of(job.variant.row).spectrum;
+  const Kernel& kernel = forward_of(job.variant.row).spectrum[job.variant.pairs];
   return launch(kernel, {.blocks = static_cast<int>(job.channels) * kernel.parts}, &p, false, stream);
 }
 
@@ -185,10 +184,9 @@ int launch_filter_gradient(const FilterGradientJob& job, void* stream) {
                              view(job.fold, job.variant.pairs),
                              job.filter,
                              job.filter_reverse,
-                             job.variant.pairs,
                              job.dskip};
-  return launch(backward_of(job.variant.row).gradient, {.blocks = static_cast<int>(job.channels)}, &p, job.splits > 0,
-                stream);
+  return launch(backward_of(job.variant.row).gradient[job.variant.pairs], {.blocks = static_cast<int>(job.channels)},
+                &p, job.splits > 0, stream);
 }
 
 // "cudaErrorName: what it means", for the current call of this thread.

@@ -131,12 +131,12 @@ struct Problem {
   int blocks() const { return c.blocks * work().together; }
 
   SpectrumParameters spectrum_parameters() {
-    return {{taps.data(), c.taps, 2}, {}, fold(), PAIRS, spectra.data(), factors.data()};
+    return {{taps.data(), c.taps, 2}, {}, fold(), spectra.data(), factors.data()};
   }
   void run_spectrum() {
-    using F = typename FilterSpectrum<ROW>::F;
+    using F = typename FilterSpectrum<ROW, PAIRS>::F;
     const SpectrumParameters p = spectrum_parameters();
-    emulated::launch(c.channels * F::kParts, F::kThreads, [&] { filter_spectrum<ROW>(p); });
+    emulated::launch(c.channels * F::kParts, F::kThreads, [&] { filter_spectrum<ROW, PAIRS>(p); });
   }
   void run_forward() {
     if constexpr (std::is_same_v<Access, Any>)
@@ -211,7 +211,7 @@ struct Problem {
           [&] { streamed_backward<ROW, PAIRS, Type, Access>(p); }, work().together);
   }
   void run_gradient(bool taps_wanted, bool skips_wanted) {
-    using F = typename FilterGradient<ROW>::F;
+    using F = typename FilterGradient<ROW, PAIRS>::F;
     const GradientParameters p{sums.data(),
                                sum_factors.data(),
                                work().splits,
@@ -221,9 +221,8 @@ struct Problem {
                                fold(),
                                c.taps,
                                0,
-                               PAIRS,
                                skips_wanted ? dskips.data() : nullptr};
-    emulated::launch(c.channels, F::kThreads, [&] { filter_gradient<ROW>(p); });
+    emulated::launch(c.channels, F::kThreads, [&] { filter_gradient<ROW, PAIRS>(p); });
   }
 
   // Kernels that go over a row twice have left something of every block's own.

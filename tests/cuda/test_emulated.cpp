@@ -122,13 +122,13 @@ std::complex<double> at_frequency(const u32* words, int k) {
 enum class Taps { few, whole, reversed, reversed_from_zero, circle };
 
 // The spectrum of taps, against the sums of its definition at some frequencies.
-template <int ROW>
-void check_filter_spectrum(Taps which, bool pairs) {
-  using F = typename FilterSpectrum<ROW>::F;
+template <int ROW, bool PAIRS>
+void check_filter_spectrum(Taps which) {
+  using F = typename FilterSpectrum<ROW, PAIRS>::F;
   constexpr int M = F::M;
   CAPTURE(ROW);
   CAPTURE(static_cast<int>(which));
-  CAPTURE(pairs);
+  CAPTURE(PAIRS);
   std::mt19937 random(ROW);
   std::normal_distribution<float> normal;
   std::vector<float> k(M + 5), k_rev(M);
@@ -149,13 +149,12 @@ void check_filter_spectrum(Taps which, bool pairs) {
     add((lag + M) % M, (fold.from_reverse ? k_rev : k)[fold.base + fold.sign * lag], lag < 0);
   std::vector<u32> spectrum(M);
   float factor = NAN;
-  const SpectrumParameters p{{k.data(), M, 2}, {k_rev.data(), M, 2}, fold, pairs, spectrum.data(), &factor};
-  emulated::launch(F::kParts, F::kThreads, [&] { filter_spectrum<ROW>(p); });
+  const SpectrumParameters p{{k.data(), M, 2}, {k_rev.data(), M, 2}, fold, spectrum.data(), &factor};
+  emulated::launch(F::kParts, F::kThreads, [&] { filter_spectrum<ROW, PAIRS>(p); });
   const double gain = spectrum_gain(kSizes[ROW]), turn = 2 * std::acos(-1.0) / M;
   auto exact = [&](int k) {
     std::complex<double> H = 0;
-    for (int n = 0; n < M; ++n)
-      H += h[n] * std::polar(1.0, -turn * std::fmod(double(n) * (k - F::shift(pairs) / 4.0), M));
+    for (int n = 0; n < M; ++n) H += h[n] * std::polar(1.0, -turn * std::fmod(double(n) * (k - F::kShift / 4.0), M));
     return H * gain / double(factor);
   };
   double off = 0, norm = 0;
@@ -170,17 +169,19 @@ void check_filter_spectrum(Taps which, bool pairs) {
 template <int ROW>
 void check_filter_spectra() {
   for (const Taps which : {Taps::few, Taps::whole, Taps::reversed, Taps::reversed_from_zero, Taps::circle})
-    check_filter_spectrum<ROW>(which, false);
-  for (const Taps which : {Taps::few, Taps::whole}) check_filter_spectrum<ROW>(which, true);
+    check_filter_spectrum<ROW, false>(which);
+  if constexpr (kSizes[ROW].points >= kSmallestPairs)
+    for (const Taps which : {Taps::few, Taps::whole}) check_filter_spectrum<ROW, true>(which);
 }
 
 // The gradients of taps from sums that are any numbers, against the inverse transform itself. Taps from lag 0 on, with
 // reversed taps below it, or on a circle of some samples, where those below lag 0 are the last.
-template <int ROW>
+template <int ROW, bool PAIRS = false>
 void check_filter_gradient(int length, bool reversed, int circle) {
-  using F = typename FilterGradient<ROW>::F;
+  using F = typename FilterGradient<ROW, PAIRS>::F;
   constexpr int M = F::M, kSplits = 2, kBefore = 3, kBeyond = 5;  // reversed taps begin at lag -3, and some are too far
   CAPTURE(ROW);
+  CAPTURE(PAIRS);
   CAPTURE(length);
   CAPTURE(reversed);
   CAPTURE(circle);
@@ -197,7 +198,7 @@ void check_filter_gradient(int length, bool reversed, int circle) {
   auto exact = [&](int n) {
     std::complex<double> sum = 0;
     for (int k = 0; k < M; ++k)
-      sum += sum_at(k) * std::polar(1.0, turn * std::fmod(double(n) * (k - F::shift(false) / 4.0), M));
+      sum += sum_at(k) * std::polar(1.0, turn * std::fmod(double(n) * (k - F::kShift / 4.0), M));
     return spectrum_gain(kSizes[ROW]) * sum;
   };
 
@@ -220,9 +221,8 @@ void check_filter_gradient(int length, bool reversed, int circle) {
                                fold,
                                taps,
                                taps_reversed,
-                               false,
                                &dskip};
-    emulated::launch(1, F::kThreads, [&] { filter_gradient<ROW>(p); });
+    emulated::launch(1, F::kThreads, [&] { filter_gradient<ROW, PAIRS>(p); });
     if (splits == 0) {
       for (const float d : dk) REQUIRE(d == 0);
       for (int j = 0; j < taps_reversed; ++j) REQUIRE(dk_rev[j] == 0);
@@ -251,15 +251,15 @@ void check_filter_gradient(int length, bool reversed, int circle) {
 // Lag 0 of reversed taps that begin there coincides with tap 0 of the others.
 template <int ROW>
 void check_lag_of_both() {
-  using F = typename FilterGradient<ROW>::F;
+  using F = typename FilterGradient<ROW, false>::F;
   constexpr int M = F::M;
   std::vector<u32> sums(M, pack(1, 2));
   std::vector<float> dk(M, NAN), dk_rev(M, NAN);
   const float factor = 1;
   const GradientParameters p{
-      sums.data(), &factor, 1, 1,      {dk.data(), M, 2}, {dk_rev.data(), M, 2}, {M, -(M - 1), 0, 0, -1, true},
-      M,           M,       0, nullptr};
-  emulated::launch(1, F::kThreads, [&] { filter_gradient<ROW>(p); });
+      sums.data(), &factor, 1,      1, {dk.data(), M, 2}, {dk_rev.data(), M, 2}, {M, -(M - 1), 0, 0, -1, true},
+      M,           M,       nullptr};
+  emulated::launch(1, F::kThreads, [&] { filter_gradient<ROW, false>(p); });
   CHECK(dk_rev[0] == dk[0]);
   CHECK(dk_rev[0] != 0);
   CHECK(std::all_of(dk_rev.begin(), dk_rev.end(), [](float d) { return std::isfinite(d); }));
@@ -580,6 +580,8 @@ void check_filter_gradients() {
   check_filter_gradient<ROW>(M - 1, true, 0);
   for (const int circle : {M, M + 5}) check_filter_gradient<ROW>(M - 1, false, circle);
   check_lag_of_both<ROW>();
+  if constexpr (M >= kSmallestPairs)
+    for (const int length : {M - 1, M}) check_filter_gradient<ROW, true>(length, false, 0);
 }
 TEST_CASE("the filter's spectrum") {
   check_filter_spectra<4>();

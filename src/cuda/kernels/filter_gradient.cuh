@@ -10,7 +10,7 @@
 // waits in shared memory, so that neighbouring taps are written together.
 #pragma once
 
-#include "cuda/kernels/filter_transform.cuh"
+#include "cuda/kernels/real_taps.cuh"
 
 namespace ffc::cuda {
 
@@ -21,22 +21,16 @@ struct GradientParameters {
   TapsView dk, dk_rev;  // null data: not wanted
   FoldView fold;
   long long filter, filter_reverse;
-  int pairs;
   float* dskip;
 };
 
-template <int ROW>
+template <int ROW, bool PAIRS>
 struct FilterGradient {
-  using F = FilterTransform<ROW, gradient_parts(kSizes[ROW].points)>;
+  static constexpr bool kReal = PAIRS && real_gradient_pays(kSizes[ROW].points);
+  using F = FilterTransform<ROW, gradient_parts(kSizes[ROW].points / (1 + kReal)), PAIRS, kReal>;
   static_assert(F::kParts <= 2, "all, or the even and the odd ones");
   static constexpr int kEvenBytes = (F::kParts - 1) * F::N * static_cast<int>(sizeof(float));
   static constexpr int kSharedBytes = F::kPointsBytes + kEvenBytes;
-};
-
-/// Two neighbouring k5 of one column or of two: words of real parts, and of imaginary parts.
-template <int COLUMNS>
-struct __align__(8 * COLUMNS) ColumnWords {
-  uint2 of[COLUMNS];
 };
 
 /// F of a part, of the sums of all splits. Where there are columns, 16 bytes are two k5 of two rows, one of either
@@ -93,43 +87,42 @@ __device__ __forceinline__ void load_sums(const GradientParameters& p, int chann
 
 /// Whether lags below 0 add to dk.
 __device__ __forceinline__ bool wrapped(const GradientParameters& p) {
-  return p.dk.data && !p.pairs && !p.fold.from_reverse && p.fold.negative_lo <= p.fold.negative_hi;
+  return p.dk.data && !p.fold.from_reverse && p.fold.negative_lo <= p.fold.negative_hi;
 }
-
-template <class T>
-struct __align__(2 * sizeof(T)) TwoTaps {
-  T of[2];
-};
 
 __device__ __forceinline__ float real_of_product(float2 a, float2 b) { return a.x * b.x - a.y * b.y; }
 
-/// dk[n] = Re C[n], and zeros from M on, of a butterfly of the last part: C = c turn, n = P (i + a N / R1) + part, of
-/// which `turned(take)` calls take(a, c, turn). WHOLE: all are wanted, and can be written together.
-template <class F, class T, bool WHOLE, class Turned>
-__device__ __forceinline__ void store_taps(const GradientParameters& p, T* dk, int i, const float* even,
-                                           Turned&& turned) {
-  constexpr int P = F::kParts, kStep = F::N / F::R1;
-  dk += P * i;
-  const int end = static_cast<int>(min(p.filter, static_cast<long long>(F::M))) - P * i;
-  const int positive = static_cast<int>(p.fold.positive) - P * i;
-  turned([&](int a, float2 c, float2 turn) {
-    const int n = P * a * kStep;
-    float real[2];
-    if (P == 2) real[0] = even[i + a * kStep];
-    real[P - 1] = real_of_product(c, turn);
-    T taps[2];
+/// dk[n], and zeros from M on, of a butterfly: EACH neighbours, n = EACH (i + a N / R1) + 0, .., EACH - 1, of which
+/// `each(take)` calls take(a, taps). WHOLE: all are wanted, and can be written together.
+template <class F, class T, bool WHOLE, int EACH, class Each>
+__device__ __forceinline__ void store_taps(const GradientParameters& p, T* dk, int i, Each&& each) {
+  constexpr int kStep = EACH * (F::N / F::R1);
+  dk += EACH * i;
+  const int end = static_cast<int>(min(p.filter, static_cast<long long>(F::M))) - EACH * i;
+  const int positive = static_cast<int>(p.fold.positive) - EACH * i;
+  each([&](int a, const float (&real)[EACH]) {
+    const int n = a * kStep;
+    T taps[EACH];
 #pragma unroll
-    for (int q = 0; q < P; ++q) assign(taps[q], WHOLE || n + q < positive ? real[q] : 0.f);
-    if (WHOLE && P == 2)
+    for (int q = 0; q < EACH; ++q) assign(taps[q], WHOLE || n + q < positive ? real[q] : 0.f);
+    if constexpr (WHOLE && EACH == 2)
       reinterpret_cast<TwoTaps<T>*>(dk)[n / 2] = {{taps[0], taps[1]}};
     else
 #pragma unroll
-      for (int q = 0; q < P; ++q)
+      for (int q = 0; q < EACH; ++q)
         if (WHOLE || n + q < end) dk[n + q] = taps[q];
   });
-  for (long long n = P * i + F::M; n < p.filter; n += P * kStep)
-    for (int q = 0; q < P; ++q)
-      if (n + q < p.filter) assign(dk[n + q - P * i], 0.f);
+  for (long long n = EACH * i + F::M; n < p.filter; n += kStep)
+    for (int q = 0; q < EACH; ++q)
+      if (n + q < p.filter) assign(dk[n + q - EACH * i], 0.f);
+}
+template <class F, class T, int EACH, class Each>
+__device__ __forceinline__ void store_taps(const GradientParameters& p, T* dk, int i, Each&& each) {
+  const bool together = EACH == 1 || reinterpret_cast<std::uintptr_t>(dk) % sizeof(TwoTaps<T>) == 0;
+  if (together && p.filter >= F::M && p.fold.positive >= F::M)
+    store_taps<F, T, true, EACH>(p, dk, i, each);
+  else
+    store_taps<F, T, false, EACH>(p, dk, i, each);
 }
 
 /// Of reversed taps, which run backwards, dk_rev at lag n - M = -Im C[n], and zeros beyond lag -M. Lag 0 coincides with
@@ -167,18 +160,47 @@ __device__ __forceinline__ void add_taps(const GradientParameters& p, T* dk, int
   }
 }
 
-template <int ROW>
-__global__ void __launch_bounds__(FilterGradient<ROW>::F::kThreads, FilterGradient<ROW>::F::kBlocks)
-    filter_gradient(const GradientParameters p) {
-  using F = typename FilterGradient<ROW>::F;
+/// C of a butterfly: x[a], a = 0 .. R1 - 1, times first step^a.
+template <class F>
+struct TurnedPoints {
+  float2 x[F::R1], first, step;
+
+  /// take(a, x[a], what it is times)
+  template <class Take>
+  __device__ __forceinline__ void operator()(Take&& take) const {
+    float2 turn = first;
+#pragma unroll
+    for (int a = 0; a < F::R1; ++a) take(a, x[a], turn), turn = turn * step;
+  }
+};
+
+/// The passes for the second and the first digit: body(i, C scale of butterfly i).
+template <class F, class Body>
+__device__ __forceinline__ void last_passes(float2* points, int part, float scale, Body body) {
   constexpr int P = F::kParts;
-  extern __shared__ __align__(16) unsigned char shared[];
+  __syncwarp();
+  second_pass<true, F>(points, [&](int, int c) { return unit<true>(P * c + part, P * F::R2 * F::R3); });
+  __syncthreads();
+  for_butterflies<F, F::R1>([&](int i, int) {
+    const int n = P * i + part;
+    TurnedPoints<F> c;
+    load_points(points, F::place(i), F::kPlaceStep, c.x);
+    twisted_transform<true>(c.x, unit<true>(n, F::kPoints));
+    const float2 first = unit<false>(n * F::kShift, 4 * F::kPoints);
+    c.first = {first.x * scale, first.y * scale}, c.step = unit<false>(F::kShift, 4 * F::R1);
+    body(i, c);
+  });
+}
+
+/// The parts one after the other.
+template <class F>
+  requires(!F::kReal)
+__device__ __forceinline__ void write_gradient(const GradientParameters& p, int channel, unsigned char* shared) {
+  constexpr int P = F::kParts;
   float2* points = reinterpret_cast<float2*>(shared);
   float* even = reinterpret_cast<float*>(shared + F::kPointsBytes);
-  const int channel = blockIdx.x, shift = F::shift(p.pairs);
-  const bool gathers = wrapped(p);
+  const bool gathers = !F::kPairs && wrapped(p);
   const auto type_of_taps = (p.dk.data ? p.dk : p.dk_rev).type;
-  wait_for_kernel_before();  // the sums
 #pragma unroll 1
   for (int part = 0; part < P; ++part) {
     load_sums<F>(p, channel, part, points);
@@ -189,37 +211,23 @@ __global__ void __launch_bounds__(FilterGradient<ROW>::F::kThreads, FilterGradie
       twisted_transform<true>(x, P > 1 ? unit<true>(part, P * F::R3) : float2{1, 0});
       store_points(points, F::place(row, 0), 1, x);
     });
-    __syncwarp();
-    second_pass<true, F>(points, [&](int, int c) { return unit<true>(P * c + part, P * F::R2 * F::R3); });
-    __syncthreads();
-    for_butterflies<F, F::R1>([&](int i, int) {
-      constexpr int kPlaceStep = F::N / F::R1 / F::R3 * (F::R3 + 1);
-      const int n = P * i + part;
-      float2 x[F::R1];
-      load_points(points, F::place(i), kPlaceStep, x);
-      twisted_transform<true>(x, unit<true>(n, F::M));
-      const float scale = F::kGain * F::kSpectrumGain;
-      const float2 first = unit<false>(n * shift, 4 * F::M), step = unit<false>(shift, 4 * F::R1);
-      auto turned = [&](auto&& take) {
-        float2 turn{first.x * scale, first.y * scale};
-#pragma unroll
-        for (int a = 0; a < F::R1; ++a) take(a, x[a], turn), turn = turn * step;
-      };
-      if (p.dskip && n == 0) p.dskip[channel] = real_of_product(x[0], first) * scale;
+    last_passes<F>(points, part, F::kGain * F::kSpectrumGain, [&](int i, const TurnedPoints<F>& turned) {
+      if (p.dskip && part + i == 0) p.dskip[channel] = real_of_product(turned.x[0], turned.first);
       if (gathers)
-        return turned([&](int a, float2 c, float2 turn) { points[F::place(i) + a * kPlaceStep] = c * turn; });
+        return turned([&](int a, float2 c, float2 turn) { points[F::place(i) + a * F::kPlaceStep] = c * turn; });
       if (part + 1 < P)
         turned([&](int a, float2 c, float2 turn) { even[i + a * (F::N / F::R1)] = real_of_product(c, turn); });
       with_type(type_of_taps, [&](auto type) {
         using T = decltype(type);
-        if (p.dk.data && part + 1 == P) {
-          T* dk = p.dk.row<T>(channel);
-          const bool together = P == 1 || reinterpret_cast<std::uintptr_t>(dk) % sizeof(TwoTaps<T>) == 0;
-          if (together && p.filter >= F::M && p.fold.positive >= F::M)
-            store_taps<F, T, true>(p, dk, i, even, turned);
-          else
-            store_taps<F, T, false>(p, dk, i, even, turned);
-        }
+        if (p.dk.data && part + 1 == P)
+          store_taps<F, T, P>(p, p.dk.row<T>(channel), i, [&](auto&& take) {
+            turned([&](int a, float2 c, float2 turn) {
+              float taps[P];
+              if (P == 2) taps[0] = even[i + a * (F::N / F::R1)];
+              taps[P - 1] = real_of_product(c, turn);
+              take(a, taps);
+            });
+          });
         if (p.dk_rev.data) store_reversed_taps<F>(p, p.dk_rev.row<T>(channel), part, i, turned);
       });
     });
@@ -231,6 +239,53 @@ __global__ void __launch_bounds__(FilterGradient<ROW>::F::kThreads, FilterGradie
       });
     }
   }
+}
+
+/// Real taps: dk[2 n] + i dk[2 n + 1] = C[n] (real_taps.cuh).
+template <class F>
+  requires(F::kReal)
+__device__ __forceinline__ void write_gradient(const GradientParameters& p, int channel, unsigned char* shared) {
+  float2* points = reinterpret_cast<float2*>(shared);
+  const StagedSums<F> staged{reinterpret_cast<u32*>(shared)};
+  float2 z[F::kHeld / F::R3][F::R3]{};
+  auto add = [&](auto at_once, int split) {
+    const long long of_split = static_cast<long long>(split) * p.channels + channel;
+    staged.template load<at_once>(p.sums + of_split * F::M);
+    __syncthreads();
+    for_butterflies<F, F::R3>([&](int row, int q) { staged.add_to(opaque(row), p.factors[of_split], z[q]); });
+  };
+  if (p.splits > 0) add(std::integral_constant<int, 8>(), 0);
+#pragma unroll 1
+  for (int split = 1; split < p.splits; ++split) {
+    __syncthreads();
+    add(std::integral_constant<int, 2>(), split);  // sums are in registers, which leaves few
+  }
+  __syncthreads();  // all sums have been read: points take their place
+  for_butterflies<F, F::R3>([&](int row, int q) {
+    twisted_transform<true>(z[q], float2{1, 0});
+    store_points(points, F::place(row, 0), 1, z[q]);
+  });
+  last_passes<F>(points, 0, 0.5f * F::kGain * F::kSpectrumGain, [&](int i, const TurnedPoints<F>& turned) {
+    if (p.dskip && i == 0) p.dskip[channel] = real_of_product(turned.x[0], turned.first);
+    if (!p.dk.data) return;
+    with_type(p.dk.type, [&](auto type) {
+      using T = decltype(type);
+      store_taps<F, T, 2>(p, p.dk.row<T>(channel), i, [&](auto&& take) {
+        turned([&](int a, float2 c, float2 turn) {
+          c = c * turn;
+          take(a, {c.x, c.y});
+        });
+      });
+    });
+  });
+}
+
+template <int ROW, bool PAIRS>
+__global__ void __launch_bounds__(FilterGradient<ROW, PAIRS>::F::kThreads, FilterGradient<ROW, PAIRS>::F::kBlocks)
+    filter_gradient(const GradientParameters p) {
+  extern __shared__ __align__(16) unsigned char shared[];
+  wait_for_kernel_before();  // the sums
+  write_gradient<typename FilterGradient<ROW, PAIRS>::F>(p, blockIdx.x, shared);
 }
 
 }  // namespace ffc::cuda

@@ -6,14 +6,13 @@
 
 #include <type_traits>
 
-#include "cuda/kernels/filter_transform.cuh"
+#include "cuda/kernels/real_taps.cuh"
 
 namespace ffc::cuda {
 
 struct SpectrumParameters {
   TapsView k, k_rev;
   FoldView fold;
-  int pairs;       // s = 0: the taps as they are; else s = 1/4: lags below 0 as -i t[n - M]
   u32* spectrum;   // [channels][M]
   float* factors;  // [channels]
 };
@@ -24,7 +23,7 @@ template <class F, class T, bool WHOLE, int COUNT>
 __device__ __forceinline__ float load_taps(const SpectrumParameters& p, int channel, int part, int first,
                                            float2 (&x)[COUNT]) {
   constexpr int P = F::kParts, kStep = F::N / COUNT;
-  const float2 step = unit<false>(4 * part - F::shift(p.pairs), 4 * P);
+  const float2 step = unit<false>(4 * part - F::kShift, 4 * P);
   const T* k = p.k.row<T>(channel) + first;
   int positive = static_cast<int>(p.fold.positive) - first;
   float sum = 0;
@@ -44,7 +43,7 @@ __device__ __forceinline__ float load_taps(const SpectrumParameters& p, int chan
     }
     turn = turn * step;
   }
-  if (WHOLE || p.pairs || p.fold.negative_hi < p.fold.negative_lo) return sum;
+  if (WHOLE || F::kPairs || p.fold.negative_hi < p.fold.negative_lo) return sum;
 
   const T* source = (p.fold.from_reverse ? p.k_rev : p.k).row<T>(channel) + p.fold.base;  // of lag 0
   if (first == 0 && p.fold.negative_hi == 0) {  // reversed taps that begin at lag 0
@@ -75,6 +74,16 @@ __device__ __forceinline__ float load_taps(const SpectrumParameters& p, int chan
   return sum;
 }
 
+/// Two k5 each of H scale.
+template <class F>
+__device__ __forceinline__ void spectrum(const float2 (&x)[F::R3], float scale, uint2 (&halves)[F::R3 / 2]) {
+#pragma unroll
+  for (int i = 0; i < F::R3 / 2; ++i) {
+    const int kc = first_of_two<F>(i);
+    halves[i] = two_halves(x[kc], x[kc + kNextK5<F>], scale);
+  }
+}
+
 /// A block's part of a spectrum in shared memory: 16 bytes are two neighbouring positions of two neighbouring columns,
 /// as the engine reads them. Turned so that writing 8 bytes a butterfly and reading 16 a lane spread over the banks.
 template <class F>
@@ -93,9 +102,10 @@ struct StagedSpectrum {
   __device__ __forceinline__ uint2& two(unsigned at) const { return reinterpret_cast<uint2*>(data)[at]; }
 };
 
-template <int ROW>
+template <int ROW, bool PAIRS>
 struct FilterSpectrum {
-  using F = FilterTransform<ROW, spectrum_parts(kSizes[ROW].points)>;
+  static constexpr bool kReal = PAIRS && real_spectrum_pays(kSizes[ROW].points);
+  using F = FilterTransform<ROW, spectrum_parts(kSizes[ROW].points / (1 + kReal)), PAIRS, kReal>;
   static constexpr int kSharedBytes = F::kPointsBytes + 32 * static_cast<int>(sizeof(float));
 };
 
@@ -106,75 +116,96 @@ __device__ __forceinline__ float warp_sum(float x) {
   return x;
 }
 
-/// A part of a channel's spectrum, to shared memory: FilterSpectrum's kSharedBytes. Returns the power of two that it is
-/// to be multiplied by.
+/// The power of two that a spectrum is to be multiplied by, from the sums of |t| of every warp, behind the points: then
+/// |H| is at most 1; of taps that are not finite H is not finite either.
 template <class F>
-__device__ __forceinline__ int stage_spectrum(const SpectrumParameters& p, int channel, int part,
-                                              unsigned char* shared) {
+__device__ __forceinline__ int spectrum_exponent(const unsigned char* shared) {
+  const float* sums = reinterpret_cast<const float*>(shared + F::kPointsBytes);
+  const int lane = F::thread() % 32;
+  const u32 magnitude = __float_as_uint(warp_sum(lane < F::kThreads / 32 ? sums[lane] : 0.f) * F::kSpectrumGain);
+  return magnitude == 0 || magnitude >= kInfinity ? 0 : min(top_of(magnitude) + 3, 126);
+}
+
+/// A part of a channel's spectrum, to shared memory: FilterSpectrum's kSharedBytes.
+template <class F>
+__device__ __forceinline__ void stage_spectrum(const SpectrumParameters& p, int channel, int part,
+                                               unsigned char* shared) {
   float2* points = reinterpret_cast<float2*>(shared);
   const StagedSpectrum<F> staged{reinterpret_cast<uint4*>(shared)};
   float* sums = reinterpret_cast<float*>(shared + F::kPointsBytes);  // of |t|, of every warp
-  const int shift = F::shift(p.pairs);
 
   // Of few taps it does not pay to know that they are whole.
-  const bool whole = !F::kOneWarp && p.fold.positive == F::M && (p.pairs || p.fold.negative_hi < p.fold.negative_lo);
+  const bool whole = !F::kOneWarp && p.fold.positive == F::M &&
+                     (F::kReal ? p.k.stride % 2 == 0 && reinterpret_cast<std::uintptr_t>(p.k.data) % 8 == 0
+                               : F::kPairs || p.fold.negative_hi < p.fold.negative_lo);
   float sum = 0;
   for_butterflies<F, F::R1>([&](int i, int) {
     float2 x[F::R1];
     with_type(p.k.type, [&](auto type) {
-      sum += whole ? load_taps<F, decltype(type), true>(p, channel, part, i, x)
-                   : load_taps<F, decltype(type), false>(p, channel, part, i, x);
+      using T = decltype(type);
+      if constexpr (F::kReal)
+        sum += whole ? load_real_taps<F, T, true>(p.k.row<T>(channel), p.fold.positive, part, i, x)
+                     : load_real_taps<F, T, false>(p.k.row<T>(channel), p.fold.positive, part, i, x);
+      else
+        sum += whole ? load_taps<F, T, true>(p, channel, part, i, x) : load_taps<F, T, false>(p, channel, part, i, x);
     });
-    twisted_transform<false>(x, unit<false>(4 * part - shift, 4 * F::kParts * F::R1));
-    store_points(points, F::place(i), F::N / F::R1 / F::R3 * (F::R3 + 1), x);
+    twisted_transform<false>(x, unit<false>(4 * part - F::kShift, 4 * F::kParts * F::R1));
+    store_points(points, F::place(i), F::kPlaceStep, x);
   });
-  const int warp = F::thread() / 32, lane = F::thread() % 32;
   sum = warp_sum(sum);
-  if (lane == 0) sums[warp] = sum;
+  if (F::thread() % 32 == 0) sums[F::thread() / 32] = sum;
   F::synchronize();
   second_pass<false, F>(points, [&](int ka, int) {
-    return unit<false>(4 * (F::kParts * ka + part) - shift, 4 * F::kParts * F::R1 * F::R2);
+    return unit<false>(4 * (F::kParts * ka + part) - F::kShift, 4 * F::kParts * F::R1 * F::R2);
   });
   __syncwarp();
 
   float2 x[F::kHeld / F::R3][F::R3];
   for_butterflies<F, F::R3>([&](int row, int q) {
     load_points(points, F::place(row, 0), 1, x[q]);
-    twisted_transform<false>(x[q], unit<false>(4 * (F::kParts * F::frequency(row) + part) - shift, 4 * F::M));
+    twisted_transform<false>(x[q], unit<false>(4 * (F::kParts * F::frequency(row) + part) - F::kShift, 4 * F::kPoints));
+    if constexpr (F::kReal) store_points(points, F::place(row, 0), 1, x[q]);
   });
-  // |H| is at most 1; of taps that are not finite H is not finite either.
-  const u32 magnitude = __float_as_uint(warp_sum(lane < F::kThreads / 32 ? sums[lane] : 0.f) * F::kSpectrumGain);
-  const int exponent = magnitude == 0 || magnitude >= kInfinity ? 0 : min(top_of(magnitude) + 3, 126);
-  const float scale = F::kSpectrumGain * power_of_two(-exponent);
-  F::synchronize();  // all points have been read: halves take their place
+  const float scale = F::kSpectrumGain * power_of_two(-spectrum_exponent<F>(shared));
+  constexpr int kEach = F::kFrequencies / F::N;
+  uint2 halves[F::kHeld / F::R3][kEach * F::R3 / 2];
+  F::synchronize();
   for_butterflies<F, F::R3>([&](int row, int q) {
-    constexpr int kNext = F::R3 / 8;  // k5 is kc / kNext
-    const unsigned at = staged.index(F::position(F::frequency(row)));
+    if constexpr (F::kReal)
+      real_spectrum<F>(points, part, opaque(row), 0.5f * scale, halves[q]);
+    else
+      spectrum<F>(x[q], scale, halves[q]);
+  });
+  if (F::kReal) F::synchronize();  // all points have been read: halves take their place
+  for_butterflies<F, F::R3>([&](int row, int q) {
+    const unsigned at = staged.index(F::position(F::frequency(opaque(row))));
 #pragma unroll
-    for (int i = 0; i < F::R3 / 2; ++i) {
-      const int kc = i / kNext * 2 * kNext + i % kNext;
-      const float2 a = x[q][kc], b = x[q][kc + kNext];
-      staged.two(at ^ staged.index(F::position(F::R1 * F::R2 * kc))) =
-          uint2{pack(a.x * scale, b.x * scale), pack(a.y * scale, b.y * scale)};
-    }
+    for (int i = 0; i < F::R3 / 2; ++i)
+#pragma unroll
+      for (int e = 0; e < kEach; ++e)
+        staged.two(at ^ staged.index(F::position(F::R1 * F::R2 * first_of_two<F>(i) + e * F::N))) =
+            halves[q][kEach * i + e];
   });
   F::synchronize();
-  return exponent;
 }
 
-template <int ROW>
-__global__ void __launch_bounds__(FilterSpectrum<ROW>::F::kThreads, FilterSpectrum<ROW>::F::kBlocks)
+template <int ROW, bool PAIRS>
+__global__ void __launch_bounds__(FilterSpectrum<ROW, PAIRS>::F::kThreads, FilterSpectrum<ROW, PAIRS>::F::kBlocks)
     filter_spectrum(const SpectrumParameters p) {
-  using F = typename FilterSpectrum<ROW>::F;
+  using F = typename FilterSpectrum<ROW, PAIRS>::F;
   let_next_kernel_start();
   extern __shared__ __align__(16) unsigned char shared[];
   const int channel = blockIdx.x / F::kParts, part = blockIdx.x % F::kParts;
-  const int exponent = stage_spectrum<F>(p, channel, part, shared);
+  stage_spectrum<F>(p, channel, part, shared);
   const StagedSpectrum<F> staged{reinterpret_cast<uint4*>(shared)};
   uint4* spectrum = reinterpret_cast<uint4*>(p.spectrum + static_cast<long long>(channel) * F::M);
 #pragma unroll 4
-  for (int i = threadIdx.x; i < F::N / 4; i += F::kThreads) spectrum[F::template whole<4>(part, i)] = staged[i];
-  if (part == 0 && threadIdx.x == 0) p.factors[channel] = F::kGain * power_of_two(exponent);
+  for (int i = threadIdx.x; i < F::kFrequencies / 4; i += F::kThreads)
+    spectrum[F::template whole<4>(part, i)] = staged[i];
+  if (part == 0 && threadIdx.x < 32) {
+    const float factor = F::kGain * power_of_two(spectrum_exponent<F>(shared));
+    if (threadIdx.x == 0) p.factors[channel] = factor;
+  }
 }
 
 }  // namespace ffc::cuda

@@ -13,6 +13,8 @@
 //
 // Of long filters a block makes a part q of P, N = M / P points: of a spectrum the frequencies k = P k' + q, with
 // k' - (s - q) / P in place of k - s above; of a gradient the taps n = P n' + q, with n / P in place of n.
+//
+// Real taps of circles (REAL) go two as one complex number, t[2n] + i t[2n + 1], through a transform of M / 2 points.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -100,6 +102,18 @@ __device__ __forceinline__ void twisted_transform(float2 (&x)[R], float2 w) {
   }
 }
 
+/// Two neighbouring taps.
+template <class T>
+struct __align__(2 * sizeof(T)) TwoTaps {
+  T of[2];
+};
+
+/// Two neighbouring k5 of one column or of two: words of real parts, and of imaginary parts.
+template <int COLUMNS>
+struct __align__(8 * COLUMNS) ColumnWords {
+  uint2 of[COLUMNS];
+};
+
 constexpr int larger(int a, int b) { return a > b ? a : b; }
 
 /// Parts of a spectrum, each for a block of its own, and of a gradient, one after the other in a block. A
@@ -111,18 +125,29 @@ constexpr int larger(int a, int b) { return a > b ? a : b; }
 constexpr int spectrum_parts(int points) { return points > 8192 ? points / 8192 : 1; }
 constexpr int gradient_parts(int points) { return points > 16384 ? 2 : 1; }
 
-template <int ROW, int PARTS = 1>
+/// From which sizes on real taps go two as one complex number. That halves the transform, but is a pass more: one H200
+/// (768 channels) gains a tenth of a spectrum of 1024 points and a fifth of one of 32768, of a gradient a fifth of 8192
+/// points and a third of 32768; below these it takes longer.
+constexpr bool real_spectrum_pays(int points) { return points >= 1024; }
+constexpr bool real_gradient_pays(int points) { return points >= 8192; }
+
+/// PAIRS: of a circle, s = 0; else s = 1/4, and lags below 0 stand as -i t[n - M].
+template <int ROW, int PARTS = 1, bool PAIRS = false, bool REAL = false>
 struct FilterTransform {
   static constexpr int M = kSizes[ROW].points, O = kSizes[ROW].outer, R = kSizes[ROW].radix;
   static constexpr int kParts = PARTS;
-  static constexpr int N = M / kParts;
+  static constexpr bool kPairs = PAIRS, kReal = REAL;
+  static_assert(!REAL || PAIRS, "real taps of circles");
+  static constexpr int kPoints = REAL ? M / 2 : M;  // of the transform
+  static constexpr int N = kPoints / kParts;
+  static constexpr int kFrequencies = M / kParts;  // of a part
   static constexpr int R1 = N >= 8192 ? 32 : N >= 4096 || N == 256 || N == 128 ? 16 : 8;
   static constexpr int R3 = N <= 128 || N == 512 ? 8 : 16;
   static constexpr int R2 = N / R1 / R3;
   static constexpr int kHeld = larger(R1, larger(R2, R3));  // points of a thread
   static constexpr int kThreads = larger(32, N / kHeld);
-  // 64 registers a thread for 16 points, 128 for 32.
-  static constexpr int kBlocks = (kHeld == 32 ? 512 : 1024) / kThreads;
+  // 64 registers a thread for 16 points (80 where their spectrum is taken apart), 128 for 32.
+  static constexpr int kBlocks = (kHeld == 32 ? 512 : REAL ? 768 : 1024) / kThreads;
   static constexpr float kGain = static_cast<float>(gain(kSizes[ROW]));
   static constexpr float kSpectrumGain = static_cast<float>(spectrum_gain(kSizes[ROW]) / gain(kSizes[ROW]));
   /// A warp makes short transforms alone, in a block of its own or of others too.
@@ -139,11 +164,12 @@ struct FilterTransform {
   /// The engine's digits k2, k4 and k5 count from -4, k3 from -R/2: position 0 holds frequency -kFirstFrequency, and
   /// position(k) frequency k - s with this in s, four times which is the shift.
   static constexpr int kFirstFrequency = M / 2 + M / 16 + O * (R / 2) + (O > 8 ? 32 : 0);
-  __device__ static __forceinline__ int shift(bool pairs) { return 4 * kFirstFrequency + (pairs ? 0 : 1); }
+  static constexpr int kShift = 4 * kFirstFrequency + (PAIRS ? 0 : 1);
 
   /// Where a value stands in shared memory: a word of padding after every row, against bank conflicts.
   __device__ static __forceinline__ int place(int row, int column) { return row * (R3 + 1) + column; }
   __device__ static __forceinline__ int place(int n) { return n + n / R3; }
+  static constexpr int kPlaceStep = N / R1 / R3 * (R3 + 1);  // of a
 
   /// ka + R1 kb of a row.
   __device__ static __forceinline__ int frequency(int row) { return row / R2 + R1 * (row % R2); }
@@ -151,7 +177,7 @@ struct FilterTransform {
   __device__ static __forceinline__ int position(int k) {
     constexpr int kFirst = O > 1 ? 8 / kParts : 1, kSecond = O > 8 ? 8 : 1;
     const int k1 = k % kFirst, k2 = k / kFirst % kSecond, k3 = k / (kFirst * kSecond) % R;
-    const int k4 = k / (N / 64) % 8, k5 = k / (N / 8);
+    const int k4 = k / (kFrequencies / 64) % 8, k5 = k / (kFrequencies / 8);
     return (((k1 * kSecond + k2) * R + k3) * 8 + k4) * 8 + k5;
   }
   /// Of a frequency k of all parts with even column and even k5: how many such pairs of k5 stand before its own in a

@@ -14,10 +14,10 @@ struct WarpForwardParameters : ForwardParameters {
 template <int ROW, bool PAIRS, bool FROM_TAPS>
 struct WarpForward {
   using Parameters = std::conditional_t<FROM_TAPS, WarpForwardParameters, ForwardParameters>;
-  using Filter = typename FilterSpectrum<ROW>::F;
+  using Filter = typename FilterSpectrum<ROW, PAIRS>::F;
   static_assert(Filter::kOneWarp && Filter::kParts == 1, "a warp makes the spectrum");
   static constexpr int kThreads = 256, kBlocks = FROM_TAPS ? 1 : 2;  // from taps only where no multiprocessor has two
-  static constexpr int kFilterBytes = FilterSpectrum<ROW>::kSharedBytes;
+  static constexpr int kFilterBytes = FilterSpectrum<ROW, PAIRS>::kSharedBytes;
   static constexpr int kTableBytes = WarpTransform<ROW, PAIRS>::kTableBytes;
   static constexpr int kSharedBytes = kTableBytes + (FROM_TAPS ? kThreads / 32 * kFilterBytes : 0);
   static constexpr float kSpectrumGain = static_cast<float>(spectrum_gain(kSizes[ROW]));
@@ -67,8 +67,9 @@ __global__ void __launch_bounds__(WarpForward<ROW, PAIRS, FROM_TAPS>::kThreads,
       if constexpr (FROM_TAPS) {
         using Filter = typename Kernel::Filter;
         unsigned char* own = shared + Kernel::kTableBytes + threadIdx.x / 32 * Kernel::kFilterBytes;
-        const int exponent = stage_spectrum<Filter>(p.filter, h, 0, own);
-        channel = ChannelScale(Filter::kGain * power_of_two(exponent), p.skip, h, Kernel::kSpectrumGain);
+        stage_spectrum<Filter>(p.filter, h, 0, own);
+        channel = ChannelScale(Filter::kGain * power_of_two(spectrum_exponent<Filter>(own)), p.skip, h,
+                               Kernel::kSpectrumGain);
         const StagedSpectrum<Filter> staged{reinterpret_cast<uint4*>(own)};
         load_spectrum<R>(lane, H[0], [&](int i) { return staged.two(staged.index(2 * i)); });
         __syncwarp();  // before the next channel's points take its place
