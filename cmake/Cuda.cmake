@@ -62,14 +62,16 @@ else()
   message(STATUS "CUDA engine: not built, FFC_CUDA is ${FFC_CUDA}")
 endif()
 
-# Adds the engine to a library of host code: its plan, its launch point, and each row of the table of sizes as two sources
-# of its own (instantiate_forward.cu, instantiate_backward.cu), so that all cores compile at a time; likewise each type of
-# samples of short convolutions.
+# Adds the engine to a library of host code: its plan, its launch point, and each row of the table of sizes as sources of
+# its own (instantiate_forward.cu, .._backward.cu, of rows aligned to 16 bytes and of any; instantiate_filter.cu), so that
+# all cores compile at a time; likewise each type of samples of short convolutions.
 #
-# At level 2 of 0 to 10 (5 is what it does by itself) ptxas makes these kernels spill less, most of them nothing:
-# docs/PERFORMANCE.md has what each gained on sm_90; other forward passes become up to 1.5 % slower, and 32768 points
-# spill more. A source holds a pass of a size, its filter's kernel too.
-set(ffc_cuda_lower_level forward_256 forward_1024 backward_512 backward_1024 backward_2048 backward_4096 backward_8192)
+# At level 2 of 0 to 10 (5 is what it does by itself) ptxas makes these kernels spill nothing, and at level 5 the others
+# (sm_90, CUDA 13.0): what it spills depends on all that a source holds. docs/PERFORMANCE.md has what it gained.
+set(ffc_cuda_lower_level forward_256 forward_1024 forward_any_1024 forward_any_8192)
+foreach(points 512 1024 2048 4096 8192)
+  list(APPEND ffc_cuda_lower_level backward_${points} backward_any_${points})
+endforeach()
 
 function(add_cuda_engine target)
   set(folder ${PROJECT_SOURCE_DIR}/src/cuda)
@@ -84,15 +86,17 @@ function(add_cuda_engine target)
   foreach(row RANGE ${last})
     list(GET rows ${row} size)
     string(REGEX MATCH "[0-9]+" points "${size}")
-    foreach(pass forward backward)
-      set(source ${PROJECT_BINARY_DIR}/cuda/${pass}_${points}.cu)
-      file(CONFIGURE OUTPUT ${source}
-        CONTENT "#define FFC_SIZE_ROW ${row}\n#include \"cuda/instantiate_${pass}.cu\"\n")
+    foreach(kernels forward forward_any backward backward_any filter)
+      set(source ${PROJECT_BINARY_DIR}/cuda/${kernels}_${points}.cu)
+      string(REGEX MATCH "^[a-z]+" pass ${kernels})
+      string(COMPARE EQUAL ${pass} ${kernels} aligned)
+      file(CONFIGURE OUTPUT ${source} CONTENT
+        "#define FFC_SIZE_ROW ${row}\n#define FFC_ALIGNED ${aligned}\n#include \"cuda/instantiate_${pass}.cu\"\n")
       target_sources(${target} PRIVATE ${source})
       set(options "")
-      if(${pass}_${points} IN_LIST ffc_cuda_lower_level)
+      if(${kernels}_${points} IN_LIST ffc_cuda_lower_level)
         list(APPEND options "-Xptxas=--register-usage-level=2")
-        list(REMOVE_ITEM ffc_cuda_lower_level ${pass}_${points})
+        list(REMOVE_ITEM ffc_cuda_lower_level ${kernels}_${points})
       endif()
       if(FFC_CUDA_NO_SPILLS)
         list(APPEND options "-Xptxas=--warn-on-spills,--warn-on-local-memory-usage,--warning-as-error")
@@ -111,7 +115,8 @@ function(add_cuda_engine target)
       "-Xptxas=--warn-on-spills,--warn-on-local-memory-usage,--warning-as-error")
   endforeach()
   file(GLOB sources CONFIGURE_DEPENDS ${folder}/*.cpp ${folder}/*.cu ${folder}/short/*.cu)
-  list(REMOVE_ITEM sources ${folder}/instantiate_forward.cu ${folder}/instantiate_backward.cu ${folder}/short/instantiate.cu)
+  list(REMOVE_ITEM sources ${folder}/instantiate_forward.cu ${folder}/instantiate_backward.cu
+    ${folder}/instantiate_filter.cu ${folder}/short/instantiate.cu)
   target_sources(${target} PRIVATE ${sources})
   target_compile_options(${target} PRIVATE
     $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr> $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall>)

@@ -44,20 +44,23 @@ struct Kernel {
   mutable DeviceSet overlaps{};  // of those, where its code waits for the kernel before by itself (sm_90)
 };
 
+/// Of rows aligned to 16 bytes, or of any.
 struct ForwardKernels {
-  // [right-angle, pairs][plain, gated][fp16, bf16][rows aligned to 16 bytes, any]; of short rows also from taps.
-  Kernel rows[2][2][2][2], from_taps[2][2][2][2];
-  Kernel spectrum[2];  // [right-angle, pairs]
+  Kernel rows[2][2][2], from_taps[2][2][2];  // [right-angle, pairs][plain, gated][fp16, bf16]; of short rows from taps
 };
 struct BackwardKernels {
-  Kernel rows[2][2][2];  // [right-angle, pairs][fp16, bf16][aligned, any]
-  Kernel gradient[2];    // [right-angle, pairs]
+  Kernel rows[2][2];  // [right-angle, pairs][fp16, bf16]
+};
+struct FilterKernels {
+  Kernel spectrum[2], gradient[2];  // [right-angle, pairs]
 };
 
-/// A function each for a row, each in its own object file.
-template <int ROW>
+/// A function each for a row of the table of sizes, each in its own object file.
+template <int ROW, bool ALIGNED>
 const ForwardKernels& forward_kernels();
-template <int ROW>
+template <int ROW, bool ALIGNED>
 const BackwardKernels& backward_kernels();
+template <int ROW>
+const FilterKernels& filter_kernels();
 
 }  // namespace ffc::cuda

@@ -1,13 +1,14 @@
-// The one place where backward kernels are instantiated: compiled once for every row of the table, with FFC_SIZE_ROW
-// its index.
+// The one place where backward kernels are instantiated: compiled for every row of the table, with FFC_SIZE_ROW its
+// index, once for rows aligned to 16 bytes, FFC_ALIGNED, and once for any.
 #include "cuda/instances.h"
-#include "cuda/kernels/filter_gradient.cuh"
 #include "cuda/kernels/staged_backward.cuh"
 #include "cuda/kernels/streamed_backward.cuh"
 #include "cuda/kernels/warp_backward.cuh"
 
 namespace ffc::cuda {
 namespace {
+
+using Access = std::conditional_t<FFC_ALIGNED, Aligned, Any>;
 
 template <int ROW, bool PAIRS, class Type, class Access>
 Kernel backward_kernel() {
@@ -43,19 +44,10 @@ Kernel backward_kernel() {
   }
 }
 
-template <int ROW, bool PAIRS, class Type>
-void add_rows(BackwardKernels& kernels) {
-  auto& rows = kernels.rows[PAIRS][Type::kIsHalf ? 0 : 1];
-  rows[0] = backward_kernel<ROW, PAIRS, Type, Aligned>();
-  rows[1] = backward_kernel<ROW, PAIRS, Type, Any>();
-}
-
 template <int ROW, bool PAIRS>
 void add_rows(BackwardKernels& kernels) {
-  add_rows<ROW, PAIRS, Half>(kernels), add_rows<ROW, PAIRS, BFloat>(kernels);
-  using Gradient = FilterGradient<ROW, PAIRS>;
-  kernels.gradient[PAIRS] = {reinterpret_cast<const void*>(&filter_gradient<ROW, PAIRS>), "filter_gradient",
-                             Gradient::F::kThreads, Gradient::kSharedBytes};
+  kernels.rows[PAIRS][0] = backward_kernel<ROW, PAIRS, Half, Access>();
+  kernels.rows[PAIRS][1] = backward_kernel<ROW, PAIRS, BFloat, Access>();
 }
 
 template <int ROW>
@@ -69,7 +61,7 @@ BackwardKernels make() {
 }  // namespace
 
 template <>
-const BackwardKernels& backward_kernels<FFC_SIZE_ROW>() {
+const BackwardKernels& backward_kernels<FFC_SIZE_ROW, FFC_ALIGNED>() {
   static const BackwardKernels kernels = make<FFC_SIZE_ROW>();
   return kernels;
 }

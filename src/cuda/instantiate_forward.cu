@@ -1,13 +1,14 @@
-// The one place where forward kernels are instantiated: compiled once for every row of the table, with FFC_SIZE_ROW its
-// index.
+// The one place where forward kernels are instantiated: compiled for every row of the table, with FFC_SIZE_ROW its
+// index, once for rows aligned to 16 bytes, FFC_ALIGNED, and once for any.
 #include "cuda/instances.h"
-#include "cuda/kernels/filter_spectrum.cuh"
 #include "cuda/kernels/staged_forward.cuh"
 #include "cuda/kernels/streamed_forward.cuh"
 #include "cuda/kernels/warp_forward.cuh"
 
 namespace ffc::cuda {
 namespace {
+
+using Access = std::conditional_t<FFC_ALIGNED, Aligned, Any>;
 
 template <int ROW, bool PAIRS, bool GATED, bool FROM_TAPS, class Type, class Access>
 Kernel warp_forward_kernel() {
@@ -55,39 +56,32 @@ Kernel forward_kernel() {
 template <int ROW, bool PAIRS, class Type>
 void add_rows(ForwardKernels& kernels) {
   constexpr int kType = Type::kIsHalf ? 0 : 1;
-  auto& plain = kernels.rows[PAIRS][false][kType];
-  auto& gated = kernels.rows[PAIRS][true][kType];
-  plain[0] = forward_kernel<ROW, PAIRS, false, Type, Aligned>();
-  gated[0] = forward_kernel<ROW, PAIRS, true, Type, Aligned>();
-  plain[1] = gated[1] = forward_kernel<ROW, PAIRS, true, Type, Any>();  // rows at any address: one kernel for both
-  auto& plain_from_taps = kernels.from_taps[PAIRS][false][kType];
-  auto& gated_from_taps = kernels.from_taps[PAIRS][true][kType];
-  plain_from_taps[0] = warp_forward_kernel<ROW, PAIRS, false, true, Type, Aligned>();
-  gated_from_taps[0] = warp_forward_kernel<ROW, PAIRS, true, true, Type, Aligned>();
-  plain_from_taps[1] = gated_from_taps[1] = warp_forward_kernel<ROW, PAIRS, true, true, Type, Any>();
-}
-
-template <int ROW, bool PAIRS>
-void add_rows(ForwardKernels& kernels) {
-  add_rows<ROW, PAIRS, Half>(kernels), add_rows<ROW, PAIRS, BFloat>(kernels);
-  using Spectrum = FilterSpectrum<ROW, PAIRS>;
-  kernels.spectrum[PAIRS] = {reinterpret_cast<const void*>(&filter_spectrum<ROW, PAIRS>), "filter_spectrum",
-                             Spectrum::F::kThreads, Spectrum::kSharedBytes};
-  kernels.spectrum[PAIRS].parts = Spectrum::F::kParts;
+  Kernel &plain = kernels.rows[PAIRS][false][kType], &gated = kernels.rows[PAIRS][true][kType];
+  Kernel &plain_from_taps = kernels.from_taps[PAIRS][false][kType],
+         &gated_from_taps = kernels.from_taps[PAIRS][true][kType];
+  gated = forward_kernel<ROW, PAIRS, true, Type, Access>();
+  gated_from_taps = warp_forward_kernel<ROW, PAIRS, true, true, Type, Access>();
+  if constexpr (FFC_ALIGNED) {
+    plain = forward_kernel<ROW, PAIRS, false, Type, Access>();
+    plain_from_taps = warp_forward_kernel<ROW, PAIRS, false, true, Type, Access>();
+  } else {
+    plain = gated, plain_from_taps = gated_from_taps;  // one kernel for both
+  }
 }
 
 template <int ROW>
 ForwardKernels make() {
   ForwardKernels kernels;
-  add_rows<ROW, false>(kernels);
-  if constexpr (kSizes[ROW].points >= kSmallestPairs) add_rows<ROW, true>(kernels);
+  add_rows<ROW, false, Half>(kernels), add_rows<ROW, false, BFloat>(kernels);
+  if constexpr (kSizes[ROW].points >= kSmallestPairs)
+    add_rows<ROW, true, Half>(kernels), add_rows<ROW, true, BFloat>(kernels);
   return kernels;
 }
 
 }  // namespace
 
 template <>
-const ForwardKernels& forward_kernels<FFC_SIZE_ROW>() {
+const ForwardKernels& forward_kernels<FFC_SIZE_ROW, FFC_ALIGNED>() {
   static const ForwardKernels kernels = make<FFC_SIZE_ROW>();
   return kernels;
 }

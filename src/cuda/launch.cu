@@ -16,26 +16,33 @@ namespace ffc::cuda {
 namespace {
 
 template <int... ROWS>
-const ForwardKernels& forward_of_row(int row, std::integer_sequence<int, ROWS...>) {
-  static constexpr const ForwardKernels& (*kRows[])() = {&forward_kernels<ROWS>...};
-  return kRows[row]();
+const ForwardKernels& forward_of_row(int row, bool aligned, std::integer_sequence<int, ROWS...>) {
+  static constexpr const ForwardKernels& (*kRows[][2])() = {
+      {&forward_kernels<ROWS, false>, &forward_kernels<ROWS, true>}...};
+  return kRows[row][aligned]();
 }
 template <int... ROWS>
-const BackwardKernels& backward_of_row(int row, std::integer_sequence<int, ROWS...>) {
-  static constexpr const BackwardKernels& (*kRows[])() = {&backward_kernels<ROWS>...};
+const BackwardKernels& backward_of_row(int row, bool aligned, std::integer_sequence<int, ROWS...>) {
+  static constexpr const BackwardKernels& (*kRows[][2])() = {
+      {&backward_kernels<ROWS, false>, &backward_kernels<ROWS, true>}...};
+  return kRows[row][aligned]();
+}
+template <int... ROWS>
+const FilterKernels& filter_of_row(int row, std::integer_sequence<int, ROWS...>) {
+  static constexpr const FilterKernels& (*kRows[])() = {&filter_kernels<ROWS>...};
   return kRows[row]();
 }
 using AllRows = std::make_integer_sequence<int, kSizeCount>;
-const ForwardKernels& forward_of(int row) { return forward_of_row(row, AllRows()); }
-const BackwardKernels& backward_of(int row) { return backward_of_row(row, AllRows()); }
 
 const Kernel& forward_of(const Variant& v, bool gated, bool aligned, bool from_taps = false) {
-  const ForwardKernels& kernels = forward_of(v.row);
-  return (from_taps ? kernels.from_taps : kernels.rows)[v.pairs][gated][v.dtype == DType::bf16][!aligned];
+  const ForwardKernels& kernels = forward_of_row(v.row, aligned, AllRows());
+  return (from_taps ? kernels.from_taps : kernels.rows)[v.pairs][gated][v.dtype == DType::bf16];
 }
 const Kernel& backward_of(const Variant& v, bool aligned) {
-  return backward_of(v.row).rows[v.pairs][v.dtype == DType::bf16][!aligned];
+  return backward_of_row(v.row, aligned, AllRows()).rows[v.pairs][v.dtype == DType::bf16];
 }
+const Kernel& spectrum_of(const Variant& v) { return filter_of_row(v.row, AllRows()).spectrum[v.pairs]; }
+const Kernel& gradient_of(const Variant& v) { return filter_of_row(v.row, AllRows()).gradient[v.pairs]; }
 // What a plan goes by. Rows at any address take the same work.
 const Kernel& planned(const Variant& v, Task task) {
   return task == Task::backward ? backward_of(v, true) : forward_of(v, task == Task::gated, true);
@@ -135,7 +142,7 @@ SpectrumParameters parameters(const SpectrumJob& job) {
 
 int launch_spectrum(const SpectrumJob& job, void* stream) {
   const SpectrumParameters p = parameters(job);
-  const Kernel& kernel = forward_of(job.variant.row).spectrum[job.variant.pairs];
+  const Kernel& kernel = spectrum_of(job.variant);
   return launch(kernel, {.blocks = static_cast<int>(job.channels) * kernel.parts}, &p, false, stream);
 }
 
@@ -185,8 +192,7 @@ int launch_filter_gradient(const FilterGradientJob& job, void* stream) {
                              job.filter,
                              job.filter_reverse,
                              job.dskip};
-  return launch(backward_of(job.variant.row).gradient[job.variant.pairs], {.blocks = static_cast<int>(job.channels)},
-                &p, job.splits > 0, stream);
+  return launch(gradient_of(job.variant), {.blocks = static_cast<int>(job.channels)}, &p, job.splits > 0, stream);
 }
 
 // "cudaErrorName: what it means", for the current call of this thread.

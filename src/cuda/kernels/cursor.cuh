@@ -20,6 +20,8 @@ struct Cursor {
       : work(w), workers(worker_count), first(rows * team), stride(rows * teams), item(worker) {
     settle();
   }
+  /// h, where an item is looked at so seldom that a quotient costs less than a register.
+  __device__ __forceinline__ int channel() const { return item / work.splits; }
   __device__ __forceinline__ bool done() const { return item >= work.channels * work.splits; }
   __device__ __forceinline__ void advance() {
     b += stride * work.splits;

@@ -106,7 +106,8 @@ template <int ROW, bool PAIRS>
 struct FilterSpectrum {
   static constexpr bool kReal = PAIRS && real_spectrum_pays(kSizes[ROW].points);
   using F = FilterTransform<ROW, spectrum_parts(kSizes[ROW].points / (1 + kReal)), PAIRS, kReal>;
-  static constexpr int kSharedBytes = F::kPointsBytes + 32 * static_cast<int>(sizeof(float));
+  static constexpr int kFactor = F::kPointsBytes + 32 * static_cast<int>(sizeof(float));  // behind points and sums
+  static constexpr int kSharedBytes = kFactor + 16;
 };
 
 /// The sum over a warp: the same in all lanes.
@@ -116,20 +117,11 @@ __device__ __forceinline__ float warp_sum(float x) {
   return x;
 }
 
-/// The power of two that a spectrum is to be multiplied by, from the sums of |t| of every warp, behind the points: then
-/// |H| is at most 1; of taps that are not finite H is not finite either.
-template <class F>
-__device__ __forceinline__ int spectrum_exponent(const unsigned char* shared) {
-  const float* sums = reinterpret_cast<const float*>(shared + F::kPointsBytes);
-  const int lane = F::thread() % 32;
-  const u32 magnitude = __float_as_uint(warp_sum(lane < F::kThreads / 32 ? sums[lane] : 0.f) * F::kSpectrumGain);
-  return magnitude == 0 || magnitude >= kInfinity ? 0 : min(top_of(magnitude) + 3, 126);
-}
-
-/// A part of a channel's spectrum, to shared memory: FilterSpectrum's kSharedBytes.
+/// A part of a channel's spectrum, to shared memory: FilterSpectrum's kSharedBytes; and what a channel's results are
+/// times, to `factor`, if that is not null.
 template <class F>
 __device__ __forceinline__ void stage_spectrum(const SpectrumParameters& p, int channel, int part,
-                                               unsigned char* shared) {
+                                               unsigned char* shared, float* factor) {
   float2* points = reinterpret_cast<float2*>(shared);
   const StagedSpectrum<F> staged{reinterpret_cast<uint4*>(shared)};
   float* sums = reinterpret_cast<float*>(shared + F::kPointsBytes);  // of |t|, of every warp
@@ -166,18 +158,27 @@ __device__ __forceinline__ void stage_spectrum(const SpectrumParameters& p, int 
     twisted_transform<false>(x[q], unit<false>(4 * (F::kParts * F::frequency(row) + part) - F::kShift, 4 * F::kPoints));
     if constexpr (F::kReal) store_points(points, F::place(row, 0), 1, x[q]);
   });
-  const float scale = F::kSpectrumGain * power_of_two(-spectrum_exponent<F>(shared));
+  // |H| is at most 1; of taps that are not finite H is not finite either.
+  const int lane = F::thread() % 32;
+  const u32 magnitude = __float_as_uint(warp_sum(lane < F::kThreads / 32 ? sums[lane] : 0.f) * F::kSpectrumGain);
+  const int exponent = magnitude == 0 || magnitude >= kInfinity ? 0 : min(top_of(magnitude) + 3, 126);
+  const float scale = F::kSpectrumGain * power_of_two(-exponent);
+  if (factor && F::thread() == 0) *factor = F::kGain * power_of_two(exponent);
   constexpr int kEach = F::kFrequencies / F::N;
   uint2 halves[F::kHeld / F::R3][kEach * F::R3 / 2];
+  // Always. What stands behind a branch is not computed before it, for which there are no registers.
+  const bool holds = !F::kReal || p.fold.positive >= 0;
   F::synchronize();
   for_butterflies<F, F::R3>([&](int row, int q) {
-    if constexpr (F::kReal)
-      real_spectrum<F>(points, part, opaque(row), 0.5f * scale, halves[q]);
-    else
+    if constexpr (F::kReal) {
+      if (holds) real_spectrum<F>(points, part, opaque(row), 0.5f * scale, halves[q]);
+    } else {
       spectrum<F>(x[q], scale, halves[q]);
+    }
   });
   if (F::kReal) F::synchronize();  // all points have been read: halves take their place
   for_butterflies<F, F::R3>([&](int row, int q) {
+    if (!holds) return;
     const unsigned at = staged.index(F::position(F::frequency(opaque(row))));
 #pragma unroll
     for (int i = 0; i < F::R3 / 2; ++i)
@@ -196,16 +197,12 @@ __global__ void __launch_bounds__(FilterSpectrum<ROW, PAIRS>::F::kThreads, Filte
   let_next_kernel_start();
   extern __shared__ __align__(16) unsigned char shared[];
   const int channel = blockIdx.x / F::kParts, part = blockIdx.x % F::kParts;
-  stage_spectrum<F>(p, channel, part, shared);
+  stage_spectrum<F>(p, channel, part, shared, part == 0 ? p.factors + channel : nullptr);
   const StagedSpectrum<F> staged{reinterpret_cast<uint4*>(shared)};
   uint4* spectrum = reinterpret_cast<uint4*>(p.spectrum + static_cast<long long>(channel) * F::M);
 #pragma unroll 4
   for (int i = threadIdx.x; i < F::kFrequencies / 4; i += F::kThreads)
     spectrum[F::template whole<4>(part, i)] = staged[i];
-  if (part == 0 && threadIdx.x < 32) {
-    const float factor = F::kGain * power_of_two(spectrum_exponent<F>(shared));
-    if (threadIdx.x == 0) p.factors[channel] = factor;
-  }
 }
 
 }  // namespace ffc::cuda

@@ -74,17 +74,18 @@ struct RowTable {
   /// Behind the entries and the item there is room for what a kernel has to remember of a row.
   static constexpr int kItem = 16 * kEntries, kState = kItem + 16, kStateBytes = 32, kBytes = kState + kStateBytes;
 
-  __device__ static __forceinline__ void set(u32 table, const Views& views, const Cursor& item, int length,
+  /// `h`: the item's channel.
+  __device__ static __forceinline__ void set(u32 table, const Views& views, const Cursor& item, int h, int length,
                                              int thread) {
     if (thread > kEntries) return;
     if (thread == kEntries) {
-      shared_at<Item>(table + kItem) = item.done() ? Item{-1, -1} : Item{item.item, item.h};
+      shared_at<Item>(table + kItem) = item.done() ? Item{-1, -1} : Item{item.item, h};
       return;
     }
     const int b = item.b + thread % ROWS;
     const RowsView rows = views.of(thread / ROWS);
     const bool present = rows.data != nullptr && !item.done() && b < item.work.batch;
-    shared_at<Entry>(table + 16 * thread) = {present ? Access::row(rows, b, item.h) : nullptr, present ? length : 0, 0};
+    shared_at<Entry>(table + 16 * thread) = {present ? Access::row(rows, b, h) : nullptr, present ? length : 0, 0};
   }
   __device__ static __forceinline__ Entry get(u32 table, int tensor, int r) {
     return shared_at<Entry>(table + 16 * (tensor * ROWS + r));
@@ -187,7 +188,11 @@ struct Ring {
 
  private:
   __device__ __forceinline__ u32 table(int after) const { return tables + (turn + after) % kTables * Table::kBytes; }
-  __device__ __forceinline__ void look_ahead(int after) { Table::set(table(after), view, ahead, length, thread); }
+  // A register holds the channel only where there is one to spare.
+  static constexpr bool kChannelHeld = At::R == 8 && std::is_same_v<Access, Aligned>;
+  __device__ __forceinline__ void look_ahead(int after) {
+    Table::set(table(after), view, ahead, kChannelHeld ? ahead.h : ahead.channel(), length, thread);
+  }
   __device__ __forceinline__ u32 slot(int step) const {
     return slots + 16 * thread + step % Shape::kSlots * Shape::kSlotBytes;
   }

@@ -41,7 +41,8 @@ struct StagedBackward {
   using Stored = StoredOuter<Outer>;
   static constexpr bool kSharedSpectrum = At::O == 8;
   static constexpr int kSpectrumBytes = kSharedSpectrum ? 4 * At::M : 0;
-  static constexpr int kScratchBytes = 128;  // of block_max
+  static constexpr int kScratchBytes = 128;  // of block_max, which has a word of every warp, and as many for items
+  static_assert(kThreads / 32 <= 16, "a block has up to 16 warps");
   static constexpr int kTableBytes =
       InnerTables::kTableBytes + Outer::kTableBytes + Stored::kBytes + kSpectrumBytes + kScratchBytes;
   static_assert(kTableBytes % 128 == 0, "exchanges begin at a multiple of 128");
@@ -163,8 +164,20 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
   float4 sums[Kernel::kColumns][R];
 
   wait_for_kernel_before();  // the spectrum
-  for (int item = blockIdx.x; item < p.work.channels * p.work.splits; item += gridDim.x) {
-    const int h = item / p.work.splits;
+  // The item in hand; of pairs, where registers are few, a warp has it in shared memory.
+  int held_item = 0;
+  auto item = [&] { return Kernel::kAnew ? reinterpret_cast<const int&>(scratch[16 + threadIdx.x / 32]) : held_item; };
+  auto begin = [&](int next) {
+    if constexpr (Kernel::kAnew) {
+      __syncwarp();
+      if (threadIdx.x % 32 == 0) scratch[16 + threadIdx.x / 32] = static_cast<u32>(next);
+      __syncwarp();
+    } else {
+      held_item = next;
+    }
+  };
+  for (begin(blockIdx.x); item() < p.work.channels * p.work.splits; begin(item() + gridDim.x)) {
+    const int h = item() / p.work.splits;
     const u32* spectrum = p.spectrum + static_cast<long long>(h) * At::M;
     const ChannelScale channel(p.factors, p.skip, h, Kernel::kSpectrumGain);
     if (thread == 0) channel_factor = channel.factor;
@@ -192,7 +205,7 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
 #pragma unroll
       for (int k3 = 0; k3 < R; ++k3) sums[i][k3] = make_float4(0, 0, 0, 0);
 
-    while (row_places.item() == item) {
+    while (row_places.item() == item()) {
       // Words of a tensor: a piece, chunks of this thread that share a scale, of row r.
       auto read = [&](int tensor, int r, int group, u32(&words)[kWords]) {
 #pragma unroll
@@ -457,7 +470,7 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
         largest = max(largest, largest_magnitude(total[i][e]));
       }
     const SumScale scale(block_max(largest, scratch, [] { barrier_of_teams<Kernel::kTeams>(); }));
-    const int ended = opaque(item);  // so that no quotient is kept
+    const int ended = opaque(item());  // so that no quotient is kept
     const long long at = static_cast<long long>(ended % p.work.splits) * p.work.channels + ended / p.work.splits;
     uint4* const to = reinterpret_cast<uint4*>(p.sums + at * At::M);
 #pragma unroll

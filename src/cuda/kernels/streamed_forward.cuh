@@ -14,7 +14,7 @@ inline constexpr int kForwardSplits = GATED ? 4 : 1;
 /// GATED: with a pregate, a postgate, or both.
 template <int ROW, bool PAIRS, bool GATED, class Type, class Access>
 using StreamedForward = std::conditional_t<GATED, Streamed<ROW, PAIRS, Type, Access, false, 0, 2, 1>,
-                                           Streamed<ROW, PAIRS, Type, Access, false, 0, 1>>;
+                                           Streamed<ROW, PAIRS, Type, Access, PAIRS, 0, 1>>;
 
 /// GATED: the samples and both gates; else the samples. Then y.
 template <bool GATED>

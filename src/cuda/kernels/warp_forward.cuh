@@ -67,9 +67,9 @@ __global__ void __launch_bounds__(WarpForward<ROW, PAIRS, FROM_TAPS>::kThreads,
       if constexpr (FROM_TAPS) {
         using Filter = typename Kernel::Filter;
         unsigned char* own = shared + Kernel::kTableBytes + threadIdx.x / 32 * Kernel::kFilterBytes;
-        stage_spectrum<Filter>(p.filter, h, 0, own);
-        channel = ChannelScale(Filter::kGain * power_of_two(spectrum_exponent<Filter>(own)), p.skip, h,
-                               Kernel::kSpectrumGain);
+        float* factor = reinterpret_cast<float*>(own + FilterSpectrum<ROW, PAIRS>::kFactor);
+        stage_spectrum<Filter>(p.filter, h, 0, own, factor);
+        channel = ChannelScale(*factor, p.skip, h, Kernel::kSpectrumGain);
         const StagedSpectrum<Filter> staged{reinterpret_cast<uint4*>(own)};
         load_spectrum<R>(lane, H[0], [&](int i) { return staged.two(staged.index(2 * i)); });
         __syncwarp();  // before the next channel's points take its place
