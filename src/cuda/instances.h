@@ -1,5 +1,5 @@
-// The kernels of one row of the table: compiled in instantiate_forward.cu and instantiate_backward.cu, once a row;
-// launched in launch.cu.
+// The kernels of one row of the table, compiled in instantiate_forward.cu, instantiate_backward.cu,
+// instantiate_filter.cu; launched in launch.cu.
 #pragma once
 
 #include <atomic>

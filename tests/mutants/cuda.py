@@ -22,6 +22,7 @@ ARGUMENTS = "src/cuda/kernels/arguments.cuh"
 WARP = "src/cuda/kernels/warp_transform.cuh"
 SPECTRUM = "src/cuda/kernels/filter_spectrum.cuh"
 GRADIENT = "src/cuda/kernels/filter_gradient.cuh"
+REAL = "src/cuda/kernels/real_taps.cuh"
 
 # (file, text that occurs exactly once, replacement, what it breaks)
 LONG = [
@@ -83,6 +84,8 @@ LONG = [
         "of a block's teams one has its sums stored",
     ),
     (SPECTRUM, "= warp_sum(sum);", "= sum;", "the scale is that of few taps"),
+    (REAL, "(positive) - 2 * first;", "(positive) - 2 * first - 1;", "the last of real taps is dropped"),
+    (REAL, "even{z.x + other.x, z.y - other.y}", "even{z.x + other.x, z.y + other.y}", "real taps lack a conjugation"),
     (
         "src/cuda/kernels/warp_forward.cuh",
         "stage_spectrum<Filter>(p.filter, h,",
@@ -118,6 +121,8 @@ STREAMED = [
      "columns are not turned"),
     (TILE, "return {transpose_8x8(opaque(p.c)), transpose_8x8(opaque(p.s))};", "return p;",
      "constants of the way back are those of the way there"),
+    (REAL, "s.x + other.x, s.y - other.y", "s.x + other.x, s.y + other.y", "gradients of real taps lack a conjugation"),
+    (GRADIENT, "p.factors[of_split], z[q]", "p.factors[split], z[q]", "channels have one scale of sums, real taps"),
 ]  # fmt: skip
 
 WANTED = [
