@@ -186,10 +186,7 @@ class CudaPlan final : public BackendPlan {
       if (given.filter)
         spectrum = part_of(spectrum_in(given.filter->spectrum(), p.channels), first);
       else if (p.batch != 0)
-        if (Status s = fill(spectrum, given.k, given.k_rev, first, channels, execution.stream,
-                            awaits(given, filter_wanted) ? sum_factors_in(workspace) : nullptr);
-            !s)
-          return s;
+        if (Status s = fill(spectrum, given.k, given.k_rev, first, channels, execution.stream); !s) return s;
       if (Status s = backward_of(given, spectrum, first, filter_wanted, workspace, execution.stream); !s) return s;
     }
     return {};
@@ -352,20 +349,13 @@ class CudaPlan final : public BackendPlan {
     return choose_grid(g);
   }
 
-  // Whether the filter's gradient uses the sums of channels as they come. A prepared filter's is made in another call,
-  // so no kernel could clear the factors.
-  bool awaits(const BackwardArguments& given, bool filter_wanted) const {
-    return filter_wanted && !given.filter && sums_as_they_come(variant_);
-  }
-  float* sum_factors_in(char* workspace) const { return reinterpret_cast<float*>(workspace + factors_offset()); }
-
   // A chunk of channels, and their spectrum.
   Status backward_of(const BackwardArguments& given, const Spectrum& spectrum, std::int64_t first, bool filter_wanted,
                      char* workspace, void* stream) const {
     const Problem& p = problem();
     const std::int64_t channels = std::min(chunk_, p.channels - first);
     const Spectrum sums{in_place(backward_grid_.grid.splits) ? workspace : workspace + sums_offset(),
-                        sum_factors_in(workspace)};
+                        reinterpret_cast<float*>(workspace + factors_offset())};
     if (p.batch > 0) {
       BackwardJob job{.variant = variant_,
                       .grid = backward_grid_.grid,
@@ -399,7 +389,6 @@ class CudaPlan final : public BackendPlan {
                           .splits = p.batch == 0 ? 0 : backward_grid_.grid.splits,  // no rows: the sum of none
                           .sums = static_cast<const std::uint32_t*>(sums.values),
                           .factors = sums.factors,
-                          .awaits = p.batch > 0 && awaits(given, filter_wanted),
                           .dk = given.dk,
                           .dk_rev = given.dk_rev,
                           .filter_dtype = p.filter_dtype,
@@ -424,12 +413,9 @@ class CudaPlan final : public BackendPlan {
     for (ConstTaps* taps : {&job.k, &job.k_rev}) begin_at(*taps, first, p.filter_dtype);
     return job;
   }
-  // `sum_factors`: of a backward pass whose filter's gradient awaits them, or null.
   Status fill(const Spectrum& spectrum, const ConstTaps& k, const ConstTaps& k_rev, std::int64_t first,
-              std::int64_t channels, void* stream, float* sum_factors = nullptr) const {
-    SpectrumJob job = spectrum_job(spectrum, k, k_rev, first, channels);
-    if (sum_factors) job.sum_factors = sum_factors, job.splits = backward_grid_.grid.splits;
-    const int error = launch_spectrum(job, stream);
+              std::int64_t channels, void* stream) const {
+    const int error = launch_spectrum(spectrum_job(spectrum, k, k_rev, first, channels), stream);
     return error ? failed("the CUDA kernel of the filter's spectrum", error) : Status();
   }
 

@@ -134,14 +134,8 @@ FoldView view(const Fold& f, bool pairs) {
 }
 
 SpectrumParameters parameters(const SpectrumJob& job) {
-  return {view(job.k, job.filter_dtype),
-          view(job.k_rev, job.filter_dtype),
-          view(job.fold, job.variant.pairs),
-          static_cast<u32*>(job.spectrum.values),
-          job.spectrum.factors,
-          job.sum_factors,
-          job.splits,
-          static_cast<int>(job.channels)};
+  return {view(job.k, job.filter_dtype), view(job.k_rev, job.filter_dtype), view(job.fold, job.variant.pairs),
+          static_cast<u32*>(job.spectrum.values), job.spectrum.factors};
 }
 
 }  // namespace
@@ -192,7 +186,6 @@ int launch_filter_gradient(const FilterGradientJob& job, void* stream) {
                              job.factors,
                              job.splits,
                              static_cast<int>(job.channels),
-                             job.awaits,
                              view(job.dk, job.filter_dtype),
                              view(job.dk_rev, job.filter_dtype),
                              view(job.fold, job.variant.pairs),

@@ -51,9 +51,6 @@ struct SpectrumJob {
   DType filter_dtype = DType::f32;
   std::int64_t channels = 0;
   Spectrum spectrum{};
-  /// Those of a backward pass that follows, [splits][channels], if FilterGradientJob awaits them.
-  float* sum_factors = nullptr;
-  int splits = 0;
 };
 
 /// y = postgate * (conv(pregate * u, h) + skip pregate * u). Either launch_spectrum has made the spectrum, or the rows'
@@ -95,7 +92,6 @@ struct FilterGradientJob {
   int splits = 1;
   const std::uint32_t* sums = nullptr;
   const float* factors = nullptr;  ///< of the sums
-  bool awaits = false;  ///< launch_spectrum has been given the factors: the sums of a channel are used as they come
   Taps dk{}, dk_rev{};
   DType filter_dtype = DType::f32;
   float* dskip = nullptr;
@@ -128,8 +124,6 @@ struct BlockWork {
   int rows_in_sum = INT32_MAX;
 };
 BlockWork block_work(const Variant& variant, Task task);
-/// Whether launch_filter_gradient can use the sums of some channels while others are summed.
-constexpr bool sums_as_they_come(const Variant& variant) { return kSizes[variant.row].outer > 1; }
 /// Device memory in which a block of a backward launch keeps the sum of its rows, and a spectrum until it meets
 /// another; 0 if its kernel has both at hand. Sums that are kept may end in the place of the spectrum, if there is one
 /// split.

@@ -69,7 +69,6 @@ struct Case {
 template <int ROW, bool PAIRS, class Type, class Access>
 struct Problem {
   static constexpr int M = kSizes[ROW].points;
-  static constexpr bool kAwaits = kSizes[ROW].outer > 1;  // the filter's gradient, sums as they come
   // At most: rows of a cluster want at least as many in a split as it has blocks.
   int splits = M > kLargestStagedBackward&& Type::kIsHalf ? 1 : 2;
   Case c;
@@ -132,14 +131,7 @@ struct Problem {
   int blocks() const { return c.blocks * work().together; }
 
   SpectrumParameters spectrum_parameters() {
-    return {{taps.data(), c.taps, 2},
-            {},
-            fold(),
-            spectra.data(),
-            factors.data(),
-            kAwaits ? sum_factors.data() : nullptr,
-            work().splits,
-            c.channels};
+    return {{taps.data(), c.taps, 2}, {}, fold(), spectra.data(), factors.data()};
   }
   void run_spectrum() {
     using F = typename FilterSpectrum<ROW, PAIRS>::F;
@@ -224,7 +216,6 @@ struct Problem {
                                sum_factors.data(),
                                work().splits,
                                c.channels,
-                               kAwaits,
                                {taps_wanted ? dk.data() : nullptr, c.taps, 2},
                                {},
                                fold(),

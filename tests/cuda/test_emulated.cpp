@@ -216,7 +216,6 @@ void check_filter_gradient(int length, bool reversed, int circle) {
                                factors.data(),
                                splits,
                                1,
-                               false,
                                {dk.data(), taps, 2},
                                {reversed ? dk_rev.data() : nullptr, taps_reversed, 2},
                                fold,
@@ -258,7 +257,7 @@ void check_lag_of_both() {
   std::vector<float> dk(M, NAN), dk_rev(M, NAN);
   const float factor = 1;
   const GradientParameters p{
-      sums.data(), &factor, 1,      1, false, {dk.data(), M, 2}, {dk_rev.data(), M, 2}, {M, -(M - 1), 0, 0, -1, true},
+      sums.data(), &factor, 1,      1, {dk.data(), M, 2}, {dk_rev.data(), M, 2}, {M, -(M - 1), 0, 0, -1, true},
       M,           M,       nullptr};
   emulated::launch(1, F::kThreads, [&] { filter_gradient<ROW, false>(p); });
   CHECK(dk_rev[0] == dk[0]);

@@ -11,7 +11,6 @@
 #pragma once
 
 #include "cuda/kernels/real_taps.cuh"
-#include "cuda/kernels/sums.cuh"
 
 namespace ffc::cuda {
 
@@ -19,7 +18,6 @@ struct GradientParameters {
   const u32* sums;       // [splits][channels][M] complex halves, as spectra (sums.cuh)
   const float* factors;  // [splits][channels]
   int splits, channels;
-  bool as_they_come;    // a channel's sums are there once its factors are; else when the kernel before has ended
   TapsView dk, dk_rev;  // null data: not wanted
   FoldView fold;
   long long filter, filter_reverse;
@@ -282,23 +280,12 @@ __device__ __forceinline__ void write_gradient(const GradientParameters& p, int 
   });
 }
 
-/// Until the rows of a channel have been summed.
-__device__ __forceinline__ void wait_for_sums(const GradientParameters& p, int channel) {
-  for (int split = threadIdx.x; split < p.splits; split += blockDim.x)
-    while (published(p.factors + static_cast<long long>(split) * p.channels + channel) == kNotYet) pause();
-  __syncthreads();
-}
-
 template <int ROW, bool PAIRS>
 __global__ void __launch_bounds__(FilterGradient<ROW, PAIRS>::F::kThreads, FilterGradient<ROW, PAIRS>::F::kBlocks)
     filter_gradient(const GradientParameters p) {
   extern __shared__ __align__(16) unsigned char shared[];
-  if (p.as_they_come)
-    wait_for_sums(p, blockIdx.x);
-  else
-    wait_for_kernel_before();
+  wait_for_kernel_before();  // the sums
   write_gradient<typename FilterGradient<ROW, PAIRS>::F>(p, blockIdx.x, shared);
-  if (p.as_they_come && blockIdx.x == gridDim.x - 1) wait_for_kernel_before();  // this kernel does not end before it
 }
 
 }  // namespace ffc::cuda

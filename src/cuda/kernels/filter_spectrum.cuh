@@ -7,7 +7,6 @@
 #include <type_traits>
 
 #include "cuda/kernels/real_taps.cuh"
-#include "cuda/kernels/sums.cuh"
 
 namespace ffc::cuda {
 
@@ -16,9 +15,6 @@ struct SpectrumParameters {
   FoldView fold;
   u32* spectrum;   // [channels][M]
   float* factors;  // [channels]
-  // Those of the sums that are to come, [splits][channels], which a kernel may wait for; or null.
-  float* sum_factors = nullptr;
-  int splits = 0, channels = 0;
 };
 
 /// The inputs of a butterfly of part q: x[i] = sum_r h[m] exp(-2 pi i r (q - s) / P), m = first + i step + r N, of
@@ -201,9 +197,6 @@ __global__ void __launch_bounds__(FilterSpectrum<ROW, PAIRS>::F::kThreads, Filte
   let_next_kernel_start();
   extern __shared__ __align__(16) unsigned char shared[];
   const int channel = blockIdx.x / F::kParts, part = blockIdx.x % F::kParts;
-  if (p.sum_factors && part == 0)
-    for (int split = threadIdx.x; split < p.splits; split += F::kThreads)
-      p.sum_factors[split * p.channels + channel] = __uint_as_float(kNotYet);
   stage_spectrum<F>(p, channel, part, shared, part == 0 ? p.factors + channel : nullptr);
   const StagedSpectrum<F> staged{reinterpret_cast<uint4*>(shared)};
   uint4* spectrum = reinterpret_cast<uint4*>(p.spectrum + static_cast<long long>(channel) * F::M);

@@ -160,11 +160,11 @@ __device__ __forceinline__ void add_to_sum(uint4* sums, const uint4* spectrum_of
   sums[i] = make_uint4(s[0].re, s[0].im, s[1].re, s[1].im);
 }
 
-/// The sums of two blocks of a cluster, added by both, each a half (`second`: which); returns the scale of the total.
-/// The room of each is that for the products of both.
+/// The sums of two blocks of a cluster, added by both, each a half (`second`: which), and the factor of the total. The
+/// room of each is that for the products of both.
 template <int M, int THREADS>
-__device__ __forceinline__ RunningScale add_sums(uint4* to, const uint4* own, RunningScale scale, const uint4* others,
-                                                 const RunningScale& of_others, bool second) {
+__device__ __forceinline__ void add_sums(uint4* to, float* factor, const uint4* own, RunningScale scale,
+                                         const uint4* others, const RunningScale& of_others, bool second) {
   const int top = max(scale.top, of_others.top);
   auto down = [top](int own_top) { return half_power_of_two(own_top == top ? 0 : own_top - top) * 0x10001u; };
   const u32 a = down(scale.top), b = down(of_others.top);
@@ -184,8 +184,10 @@ __device__ __forceinline__ RunningScale add_sums(uint4* to, const uint4* own, Ru
                                           fma(x.w, a, mul(y.w, b)));
     }
   }
-  scale.top = top, scale.finite &= of_others.finite;
-  return scale;
+  if (threadIdx.x == 0 && !second) {
+    scale.top = top, scale.finite &= of_others.finite;
+    *factor = scale.factor();
+  }
 }
 
 }  // namespace ffc::cuda

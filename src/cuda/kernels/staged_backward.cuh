@@ -83,6 +83,7 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
   using At = typename Kernel::At;
   using Row = typename Kernel::Row;
   using Places = typename Kernel::Places;
+  let_next_kernel_start();
   constexpr int kRows = Kernel::kRows, R = Kernel::R, kGroups = Row::kGroupsPerThread, kWords = 4 * Row::kTogether;
 
   extern __shared__ __align__(128) unsigned char shared[];
@@ -162,8 +163,7 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
   Tile held[Kernel::kSpectrumHeld ? Kernel::kColumns : 1][R];
   float4 sums[Kernel::kColumns][R];
 
-  wait_for_kernel_before();  // the spectrum, and factors of sums that are not yet there (sums.cuh)
-  let_next_kernel_start();
+  wait_for_kernel_before();  // the spectrum
   // The item in hand; of pairs, where registers are few, a warp has it in shared memory.
   int held_item = 0;
   auto item = [&] { return Kernel::kAnew ? reinterpret_cast<const int&>(scratch[16 + threadIdx.x / 32]) : held_item; };
@@ -478,8 +478,7 @@ __global__ void __launch_bounds__(StagedBackward<ROW, PAIRS, Type, Access>::kThr
       const Tile a = scale.halves(total[i][0]), b = scale.halves(total[i][1]);
       if (first_tile + i < Kernel::kTiles) to[(first_tile + i) * 32 + lane] = make_uint4(a.re, a.im, b.re, b.im);
     }
-    __syncthreads();
-    if (threadIdx.x == 0) publish(p.sum_factors + at, scale.factor);
+    if (threadIdx.x == 0) p.sum_factors[at] = scale.factor;
   }
 }
 

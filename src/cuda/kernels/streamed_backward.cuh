@@ -70,6 +70,7 @@ __global__ void __launch_bounds__(StreamedBackward<ROW, PAIRS, Type, Access>::kT
   using Kernel = StreamedBackward<ROW, PAIRS, Type, Access>;
   using Shape = typename Kernel::Shape;
   constexpr int kRows = Kernel::kRows, R = Kernel::R, M = Kernel::At::M, kWords = Kernel::kWords;
+  let_next_kernel_start();
   extern __shared__ __align__(128) unsigned char shared[];
   const int thread = opaque(static_cast<int>(threadIdx.x));
   const BackwardViews views{p};
@@ -80,8 +81,7 @@ __global__ void __launch_bounds__(StreamedBackward<ROW, PAIRS, Type, Access>::kT
              p.work.together, kRows),
       p.length, shared_address(shared) + Kernel::kRingOffset, shared_address(shared) + Kernel::kRowTable, thread);
   static_assert(decltype(ring)::kTableBytes <= Kernel::kRowTableBytes, "the tables fit");
-  wait_for_kernel_before();  // the spectrum, and factors of sums that are not yet there (sums.cuh)
-  let_next_kernel_start();
+  wait_for_kernel_before();  // the spectrum
 
   // What the second pass and the next row have to know, in shared memory: registers are few.
   struct State {
@@ -165,6 +165,7 @@ __global__ void __launch_bounds__(StreamedBackward<ROW, PAIRS, Type, Access>::kT
         addition = sum.add(exponents, ring.template state<State>().of_g);
         if (rows.thread == 0) {
           ring.template state<State>().sum = sum, ring.template state<State>().summed = ring.item().index;
+          if (p.work.together == 1) p.sum_factors[split()] = sum.factor();
         }
         if (PAIRS && !addition.agree) {
           mix_with_mirror_image<ROW>(spectrum_of_g, addition.same, addition.mirror_image);
@@ -197,21 +198,19 @@ __global__ void __launch_bounds__(StreamedBackward<ROW, PAIRS, Type, Access>::kT
     }
     if (views.sums() && ring.item_ends()) {
       uint4* const to = reinterpret_cast<uint4*>(p.sums) + split() * (M / 4);
-      RunningScale sum = ring.template state<State>().sum;
       if (p.work.together == 1) {  // every thread stores what it has added, and only it has read H there
         const int from = rows.warp() * Kernel::At::kColumnsPerWarp * R * 32 + rows.lane();
 #pragma unroll
         for (int i = 0; i < Kernel::At::kColumnsPerWarp * R; ++i) to[from + 32 * i] = own_sums[from + 32 * i];
-        __syncthreads();
       } else {
+        const RunningScale sum = ring.template state<State>().sum;
         if (rows.thread == 0) *kept.scale = sum.words();
         cluster_arrive(), cluster_wait();  // both have done with H, and their sums are there
         const KeptSum<ROW> other(p.kept, blockIdx.x ^ 1);
-        sum = add_sums<M, Kernel::kThreads>(to, kept.sums, sum, other.sums, RunningScale(load_of_cluster(other.scale)),
-                                            blockIdx.x % 2 == 1);
+        add_sums<M, Kernel::kThreads>(to, p.sum_factors + split(), kept.sums, sum, other.sums,
+                                      RunningScale(load_of_cluster(other.scale)), blockIdx.x % 2 == 1);
         cluster_arrive(), cluster_wait();  // and have been read
       }
-      if (rows.thread == 0 && blockIdx.x % p.work.together == 0) publish(p.sum_factors + split(), sum.factor());
     }
     if (!views.c()) {
       ring.template skip<2>();

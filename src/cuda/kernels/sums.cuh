@@ -6,11 +6,6 @@
 
 namespace ffc::cuda {
 
-/// Stands where the factor of a split's sum will be: a NaN that no factor is. The filter's gradient, whose blocks start
-/// where a multiprocessor has nothing else left to do, waits for the sums of its channel alone. The spectrum's kernel
-/// sets all to this; the rows' kernel lets the gradient start after that, and publishes a factor once the sum is there.
-inline constexpr u32 kNotYet = 0xffffffffu;
-
 /// Of (re, im, re, im), a lane's sums of a tile (arguments.cuh). NaN is the largest of all.
 __device__ __forceinline__ u32 largest_magnitude(float4 sum) {
   auto bits = [](float x) { return __float_as_uint(fabsf(x)); };

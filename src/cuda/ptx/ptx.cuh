@@ -103,32 +103,10 @@ __device__ __forceinline__ void let_next_kernel_start() {
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 #endif
 }
-/// .. and here waits until the one before has ended and what it wrote can be read. Every block must come here, or one
-/// that ends last.
+/// .. and here waits until the one before has ended and what it wrote can be read. Every block must come here.
 __device__ __forceinline__ void wait_for_kernel_before() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
-}
-
-/// A word of device memory, which another kernel that runs waits for: who reads it with the function below reads what
-/// this block, or its cluster, had written before its last barrier too.
-__device__ __forceinline__ void publish(float* to, float value) {
-#if __CUDA_ARCH__ >= 700
-  asm volatile("st.release.gpu.global.f32 [%0], %1;" ::"l"(to), "f"(value) : "memory");
-#endif
-}
-__device__ __forceinline__ u32 published(const float* from) {
-  u32 v = 0;
-#if __CUDA_ARCH__ >= 700
-  asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(v) : "l"(from) : "memory");
-#endif
-  return v;
-}
-/// Between two looks at it.
-__device__ __forceinline__ void pause() {
-#if __CUDA_ARCH__ >= 700
-  asm volatile("nanosleep.u32 200;");
 #endif
 }
 

@@ -36,10 +36,8 @@ def test_right_angle_does_not_depend_on_the_batch(family, m):
 
 
 @pytest.mark.parametrize("family", ["pairs", "causal"])
-@pytest.mark.parametrize("sizes, batch, channels", [((1024, 8192), 64, 32), ((16384, 32768), 16, 150)])
-def test_two_streams_at_once(sizes, batch, channels, family):
-    """Of the longest rows the filter's gradient of some channels is made while rows of others are summed."""
-    cases = [make_case(family, m, batch=batch, channels=channels) for m in sizes]
+def test_two_streams_at_once(family):
+    cases = [make_case(family, m, batch=64, channels=32) for m in (1024, 8192)]
     work = [(case, moved(case.inputs()), case.cotangent().to(DEVICE)) for case in cases]
     expected = [run(inputs, case.how, dy) for case, inputs, dy in work]
     streams = [torch.cuda.Stream() for _ in work]

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 
 #include "cuda_fp16.h"
@@ -119,13 +118,6 @@ inline void barrier(int id, int threads) { emulated::block_barrier(id, threads);
 inline void cluster_arrive() { emulated::cluster_arrive(); }
 inline void cluster_wait() { emulated::cluster_wait(); }
 inline uint4 load_of_cluster(const uint4* from) { return *from; }
-inline void publish(float* to, float value) { *to = value; }
-inline u32 published(const float* from) {
-  u32 v;
-  std::memcpy(&v, from, sizeof(v));
-  return v;
-}
-inline void pause() { std::abort(); }  // kernels run one after the other: nobody will publish it
 inline uint4 load_lasting(const uint4* from) { return *from; }
 
 }  // namespace ffc::cuda
