@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-RUN, COMMIT = "bench/results/cuda-2026-11-29.jsonl", "1d8fb34"
+RUN, COMMIT = "bench/results/cuda-2026-11-29.jsonl", "7030f5c"
 DOCUMENTS = ("docs/PERFORMANCE.md", "README.md")
 
 N = (256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536)
