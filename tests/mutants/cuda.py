@@ -122,7 +122,7 @@ STREAMED = [
     (TILE, "return {transpose_8x8(opaque(p.c)), transpose_8x8(opaque(p.s))};", "return p;",
      "constants of the way back are those of the way there"),
     (REAL, "s.x + other.x, s.y - other.y", "s.x + other.x, s.y + other.y", "gradients of real taps lack a conjugation"),
-    (GRADIENT, "take(a, {c.x, c.y});", "take(a, {c.x, c.x});", "of the gradients of real taps every second is the one before"),
+    (GRADIENT, "take(a, {c.x, c.y});", "take(a, {c.x, c.x});", "of real taps, every second has the gradient before it"),
 ]  # fmt: skip
 
 WANTED = [
